@@ -1,0 +1,1 @@
+"""LDAP / Active Directory: who an employee is and whether the password is right."""

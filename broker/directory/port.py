@@ -1,0 +1,49 @@
+"""What the rest of the broker asks of a directory, whatever speaks LDAP behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Employee:
+    """One employee as the directory knows them.
+
+    ``name`` is the canonical login name (the value of the configured attribute, lower case, NFC):
+    the identity used for seats, sessions, bans and ``X-Remote-User``. ``groups`` are DNs as the
+    directory writes them. ``attributes`` holds the first value of each configured extra attribute.
+    """
+
+    name: str
+    display_name: str
+    groups: tuple[str, ...]
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+class Directory(Protocol):
+    """A directory. Both calls finish within the configured total deadline, whatever the server does."""
+
+    async def login(self, username: str, password: str) -> Employee:
+        """Check the password and read the employee.
+
+        Raises WrongPassword (also: no such employee, empty password), AccountRefused, Busy (no free
+        thread), DirectoryAway.
+        """
+        ...
+
+    async def lookup(self, username: str) -> Employee | None:
+        """Read the employee without a password; None when there is none or the account is disabled.
+
+        Raises Busy, DirectoryAway.
+        """
+        ...
+
+    async def probe(self) -> None:
+        """Bind with the service account and find the base. Raises DirectoryAway with the cause."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections and end the threads."""
+        ...

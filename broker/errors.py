@@ -1,0 +1,91 @@
+"""The few errors of the project: one for each thing that a caller would do differently.
+
+Vendor errors (redis, ldap3, aiohttp) are translated into these once, at the edge that speaks to the
+vendor. Each error carries a *status hint* (the HTTP status a door should answer with when it has no
+better idea) and a *reason*: one sentence that may be shown to the person concerned. A reason never
+contains an address, a distinguished name, a password or a stack frame.
+"""
+
+from __future__ import annotations
+
+
+class BrokerError(Exception):
+    """Base of all expected failures. ``status`` is the HTTP status hint."""
+
+    status = 500
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class ConfigurationError(BrokerError):
+    """The configuration is wrong: nothing starts. ``faults`` lists all of them, with their place."""
+
+    status = 500
+
+    def __init__(self, reason: str, faults: tuple[str, ...] = ()) -> None:
+        super().__init__(reason)
+        self.faults = faults
+
+
+class Refused(BrokerError):
+    """The request is understood and may not be done: bad input, wrong role, beyond a ceiling."""
+
+    status = 400
+
+
+class Stale(BrokerError):
+    """Compare-and-set lost: somebody else changed the document first (If-Match failed)."""
+
+    status = 412
+
+
+class NotFound(BrokerError):
+    """The thing named does not exist. The reason offers the nearest names when there are any."""
+
+    status = 404
+
+
+class WrongPassword(BrokerError):
+    """No such employee, or the password does not match: the two are told alike."""
+
+    status = 401
+
+
+class AccountRefused(BrokerError):
+    """The password was right (or the directory says so anyway) but the account may not log in."""
+
+    status = 403
+
+
+class Busy(BrokerError):
+    """Our own bounded resources are taken at this moment; trying again soon is right."""
+
+    status = 503
+
+
+class DirectoryAway(BrokerError):
+    """The directory cannot be reached, or did not answer within the deadline."""
+
+    status = 503
+
+
+class LedgerAway(BrokerError):
+    """Redis cannot be reached, or did not answer within the deadline. Nothing was decided."""
+
+    status = 503
+
+
+class LedgerLearning(BrokerError):
+    """The ledger lost its memory and is being filled again: no new seats or grants meanwhile."""
+
+    status = 503
+
+
+class ProtocolViolation(BrokerError):
+    """A peer broke HTTP. ``status`` is 400 for a client (set per instance), 502 for a backend."""
+
+    def __init__(self, reason: str, status: int = 400) -> None:
+        super().__init__(reason)
+        self.status = status

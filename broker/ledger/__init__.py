@@ -1,0 +1,1 @@
+"""The book of limits, seats, grants, tickets and revocations, in Redis."""

@@ -1,0 +1,251 @@
+"""What the site asks of its ledger. ``redis_ledger.py`` answers with Lua in Redis, ``memory.py`` (the
+twin) with the pure policy; ``tests/contracts`` runs one suite on both.
+
+Times in answers are *ledger time*: whole milliseconds of a stored counter that each call advances by
+clamp(TIME - last TIME, 0, 1 s), so that wall-clock jumps change nothing. Every call either answers,
+or raises LedgerAway within the command deadline (100 ms by default); LedgerLearning is raised only
+where it says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from broker.policy.limits import LimitsDocument
+
+SeatState = Literal["seated", "waiting", "called", "not_admitted", "learning", "gone"]
+RevocationKind = Literal["session", "employee", "population", "everybody"]
+
+
+@dataclass(frozen=True, slots=True)
+class CellReport:
+    """One cell as the worker sees it when it sends: ``held`` (its grant after its own debits; never
+    more than the last cap it accepted), ``used`` (connections in flight), ``want`` (how many more
+    it could spend now) and the age of its oldest want in milliseconds.
+    """
+
+    pool: str
+    population: str
+    held: int
+    used: int
+    want: int = 0
+    want_age_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """A seated employee was active ``idle_ms`` ago."""
+
+    employee: str
+    idle_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """From revocation ``number`` on, nothing issued before ``ledger_ms`` to ``subject`` is valid."""
+
+    number: int
+    kind: RevocationKind
+    subject: str
+    ledger_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """One worker's sync. ``sequence`` grows by one with each report that is sent; ``epoch`` is the
+    last one the worker heard ("" at the start). ``limits_known`` acknowledges the document in force
+    on this worker. ``present``: employees who polled the waiting room since the last sync.
+    """
+
+    incarnation: str
+    sequence: int
+    epoch: str
+    cells: tuple[CellReport, ...] = ()
+    touches: tuple[Touch, ...] = ()
+    present: tuple[str, ...] = ()
+    revocations_known: int = 0
+    limits_known: int = 0
+    digest: str = ""
+    leaving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """One population's queue: how many wait, and the highest number called so far."""
+
+    waiting: int
+    called_upto: int
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReply:
+    """Absolute caps by (pool, population); the worker uses them only when ``sequence`` is that of
+    its latest report and ``epoch`` is the one it knows. A cap below what is in use means: return
+    the rest as it comes back. ``limits`` is set when the ledger's number is above the known one.
+    ``lost_seats`` answers the touches: seats no longer held. ``leases`` tells, by pool, how long
+    (ms, from before sending) these caps may be used.
+    """
+
+    sequence: int
+    epoch: str
+    learning: bool
+    ledger_ms: int
+    caps: Mapping[tuple[str, str], int]
+    leases: Mapping[str, int] = field(default_factory=dict)
+    lost_seats: tuple[str, ...] = ()
+    revocations: tuple[Revocation, ...] = ()
+    revocations_upto: int = 0
+    limits: LimitsDocument | None = None
+    queues: Mapping[str, QueueView] = field(default_factory=dict)
+    starved: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SeatAnswer:
+    """``seated``: the seat is held (touched now). ``waiting``: a ticket with this ``number``; place
+    is ``position`` (1 = next). ``called`` is only answered by ``look`` (admit claims at once).
+    ``claim_ms`` is what is left of the claim window.
+    """
+
+    state: SeatState
+    population: str = ""
+    number: int | None = None
+    position: int | None = None
+    claim_ms: int | None = None
+    ledger_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """One logged-in browser as stored. Times are ledger time; ``ends_ms`` is the absolute end."""
+
+    id: str
+    employee: str
+    display_name: str
+    population: str
+    groups: tuple[str, ...]
+    created_ms: int
+    ends_ms: int
+    last_seen_ms: int = 0
+    address: str = ""
+    agent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """One worker as the ledger knows it, for people and for acknowledgement."""
+
+    incarnation: str
+    last_seen_ms: int
+    limits_known: int
+    digest: str
+    held: int
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """A consistent snapshot for metrics, console and what-if. Keys: population, or (pool, population)."""
+
+    ledger_ms: int
+    epoch: str
+    learning: bool
+    limits: LimitsDocument
+    occupied: Mapping[str, int]
+    called: Mapping[str, int]
+    waiting: Mapping[str, int]
+    held: Mapping[tuple[str, str], int]
+    used: Mapping[tuple[str, str], int]
+
+
+class Ledger(Protocol):
+    """The ledger. All names given are canonical: employee (directory name), population, pool."""
+
+    # --- limits
+    async def limits(self) -> LimitsDocument | None:
+        """The document in force, or None before the first publication."""
+        ...
+
+    async def publish(self, document: LimitsDocument, *, if_match: int) -> LimitsDocument:
+        """Replace document number ``if_match`` (0: there must be none). Raises Stale. Returns it
+        with its new number; wakes the workers."""
+        ...
+
+    # --- workers, grants
+    async def sync(self, report: SyncReport) -> SyncReply:
+        """The only call on behalf of connections. Atomic; safe to lose in either direction."""
+        ...
+
+    async def tombstone(self, incarnation: str) -> bool:
+        """The worker is certainly dead (waitpid said so): its grants come back. False if unknown."""
+        ...
+
+    async def workers(self) -> Sequence[WorkerView]: ...
+
+    # --- seats and tickets
+    async def admit(self, employee: str, population: str) -> SeatAnswer:
+        """Take, keep or claim the employee's seat; else take or keep a ticket. Counts as presence."""
+        ...
+
+    async def look(self, employee: str, *, present: bool = False) -> SeatAnswer:
+        """State without taking anything; ``gone`` when neither seat nor ticket. ``present`` is a poll."""
+        ...
+
+    async def release(self, employee: str) -> bool:
+        """Give the seat and ticket back. Twice changes nothing. True if anything was held."""
+        ...
+
+    # --- sessions
+    async def put_session(self, record: SessionRecord, *, most: int) -> tuple[str, ...]:
+        """Store it; evict (and revoke) the employee's oldest beyond ``most``; returns evicted ids."""
+        ...
+
+    async def session(self, session_id: str) -> SessionRecord | None: ...
+
+    async def sessions(self, employee: str) -> Sequence[SessionRecord]: ...
+
+    async def end_session(self, session_id: str) -> bool:
+        """Log out: delete, append a revocation, release the seat if it was the last. Idempotent."""
+        ...
+
+    async def revoke(self, kind: RevocationKind, subject: str) -> int:
+        """Append to the numbered list, delete what it names, free the seats; returns its number."""
+        ...
+
+    async def restore(
+        self, revocations: Sequence[Revocation], sessions: Sequence[SessionRecord],
+        seats: Sequence[tuple[str, str, int]],
+    ) -> None:
+        """After an epoch change a worker writes back what it knows (set if absent), revocations
+        first. ``seats``: (employee, population, idle_ms)."""
+        ...
+
+    # --- things that may be used once (hand-over codes, return addresses, login forms)
+    async def put_once(self, kind: str, key: str, value: bytes, ttl_ms: int) -> bool:
+        """Store if absent; True if it was. The key must be unguessable or a hash."""
+        ...
+
+    async def take_once(self, kind: str, key: str) -> bytes | None:
+        """Get and delete, atomically."""
+        ...
+
+    async def peek_once(self, kind: str, key: str) -> bytes | None: ...
+
+    # --- all
+    async def usage(self) -> Usage: ...
+
+    async def wakeups(self) -> "Wakeups":
+        """A subscription that wakes a worker early; losing it costs one tick."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Wakeups(Protocol):
+    """Early wake-ups by pub/sub. ``next`` waits for at most ``timeout`` seconds."""
+
+    async def next(self, timeout: float) -> bool: ...
+
+    async def close(self) -> None: ...

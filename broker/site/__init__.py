@@ -1,0 +1,1 @@
+"""Use cases that the doors (gateway, portal, admin) share: sessions, seats, grants, sync."""

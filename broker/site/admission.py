@@ -1,0 +1,192 @@
+"""Spending grants and knowing sessions on one worker: the part of admission that never waits.
+
+The gateway's fast path calls ``SessionCache.peek``, ``Person.seated`` and ``Spending.take`` inside a
+protocol callback: they are synchronous, touch only memory, and read deadlines against a *fresh*
+``now`` (CLOCK_BOOTTIME seconds as float), never a timer. What they cannot decide (unknown cookie,
+no seat, spent grant) belongs to the coroutines in ``claims.py`` and ``waiters.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+
+class Closable(Protocol):
+    """Something long-lived that a revocation must end: a tunnel or a streaming exchange."""
+
+    def revoke(self) -> None:
+        """Close at once; called from the event loop, must not raise."""
+        ...
+
+
+class Person:
+    """One employee on this worker: all browsers share it, as they share the seat.
+
+    ``seat_until`` is CLOCK_BOOTTIME seconds after which the seat must not be trusted without asking
+    (0.0: no seat known). ``last_active`` is the last activity; the sync reads it for touches.
+    """
+
+    __slots__ = ("name", "population", "log_name", "seat_until", "last_active", "touched_at",
+                 "in_flight", "streams", "sessions")
+
+    def __init__(self, name: str, population: str, log_name: str) -> None:
+        self.name = name
+        self.population = population
+        self.log_name = log_name
+        self.seat_until = 0.0
+        self.last_active = 0.0
+        self.touched_at = 0.0
+        self.in_flight = 0
+        self.streams: set[Closable] = set()
+        self.sessions: set[Session] = set()
+
+
+class Session:
+    """One logged-in browser on this worker, whichever host's cookie brought it.
+
+    ``headers`` is the ready-made identity block (``X-Remote-User: ...\\r\\n`` and so on), injected
+    last; the assertion, which is per pool and expires, comes from ``assertion``.
+    """
+
+    __slots__ = ("id", "person", "display_name", "groups", "ends", "valid", "headers", "assertions")
+
+    def __init__(self, session_id: str, person: Person, display_name: str,
+                 groups: tuple[str, ...], ends: float, headers: bytes) -> None:
+        self.id = session_id
+        self.person = person
+        self.display_name = display_name
+        self.groups = groups
+        self.ends = ends
+        self.valid = True
+        self.headers = headers
+        self.assertions: dict[str, tuple[bytes, float]] = {}
+
+
+class Hold:
+    """One connection in flight, counted once. ``release`` is idempotent: twice changes nothing."""
+
+    __slots__ = ("_cell", "_person")
+
+    def __init__(self, cell: Cell, person: Person) -> None:
+        self._cell: Cell | None = cell
+        self._person = person
+        cell.used += 1
+        person.in_flight += 1
+
+    def release(self) -> None:
+        cell = self._cell
+        if cell is None:
+            return
+        self._cell = None
+        cell.used -= 1
+        self._person.in_flight -= 1
+        if cell.waiters:
+            cell.serve_waiters()
+
+
+class Cell:
+    """What this worker may spend for one pool x population.
+
+    Spendable while ``used < cap`` and ``now < fence_at`` (CLOCK_BOOTTIME seconds, already 2 s early).
+    ``short`` is called when the grant is spent or nearly so: it asks for a sync at once.
+    """
+
+    __slots__ = ("pool", "population", "cap", "used", "fence_at", "waiters", "short", "clock")
+
+    def __init__(self, pool: str, population: str, short: Callable[[], None],
+                 clock: Callable[[], float]) -> None:
+        self.pool = pool
+        self.population = population
+        self.cap = 0
+        self.used = 0
+        self.fence_at = 0.0
+        self.waiters: deque[Waiter] = deque()
+        self.short = short
+        self.clock = clock
+
+    def take(self, person: Person, now: float) -> Hold | None:
+        """Spend one now, or None. Whoever already waits goes first."""
+        if self.used < self.cap and now < self.fence_at and not self.waiters:
+            hold = Hold(self, person)
+            if self.used == self.cap:
+                self.short()
+            return hold
+        return None
+
+    async def wait(self, person: Person, timeout: float) -> Hold | None:
+        """Spend one within ``timeout`` seconds, first come first served; None when it passed."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Hold | None] = loop.create_future()
+        waiter = Waiter(person, future, self.clock())
+        self.waiters.append(waiter)
+        self.short()
+        timer = loop.call_later(timeout, waiter.give_up)
+        try:
+            self.serve_waiters()
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and (hold := future.result()) is not None:
+                hold.release()
+            raise
+        finally:
+            timer.cancel()
+            waiter.give_up()
+            if waiter in self.waiters:
+                self.waiters.remove(waiter)
+
+    def serve_waiters(self) -> None:
+        """Hand freed or newly granted connections to those who wait, oldest first."""
+        now = self.clock()
+        while self.waiters and self.used < self.cap and now < self.fence_at:
+            waiter = self.waiters.popleft()
+            if not waiter.future.done():
+                waiter.future.set_result(Hold(self, waiter.person))
+
+    def oldest_want(self) -> float | None:
+        """CLOCK_BOOTTIME seconds at which the oldest waiter came, or None."""
+        return self.waiters[0].since if self.waiters else None
+
+
+class Waiter:
+    """Somebody inside ``Cell.wait``."""
+
+    __slots__ = ("person", "future", "since")
+
+    def __init__(self, person: Person, future: asyncio.Future[Hold | None], since: float) -> None:
+        self.person = person
+        self.future = future
+        self.since = since
+
+    def give_up(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
+
+
+class Spending:
+    """All cells of this worker, and the cap per employee (enforced per worker)."""
+
+    def __init__(self, per_employee: int, short: Callable[[], None],
+                 clock: Callable[[], float]) -> None:
+        self.per_employee = per_employee
+        self._short = short
+        self._clock = clock
+        self._cells: dict[str, dict[str, Cell]] = {}
+
+    def cells(self, pool: str) -> dict[str, Cell]:
+        """The live mapping population -> Cell of one pool; the gateway keeps a reference to it."""
+        return self._cells.setdefault(pool, {})
+
+    def cell(self, pool: str, population: str) -> Cell:
+        """The cell, made on first use (with nothing to spend until the next sync)."""
+        cells = self.cells(pool)
+        found = cells.get(population)
+        if found is None:
+            found = cells[population] = Cell(pool, population, self._short, self._clock)
+        return found
+
+    def all(self) -> Iterator[Cell]:
+        for cells in self._cells.values():
+            yield from cells.values()

@@ -1,0 +1,1 @@
+"""Every metric name, the access log, tracing identifiers."""
