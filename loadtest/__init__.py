@@ -1,0 +1,1 @@
+"""Load tests and benchmarks of the broker, driven from outside like any client."""
