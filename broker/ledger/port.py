@@ -9,11 +9,13 @@ where it says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from broker.policy.limits import LimitsDocument
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from broker.policy.limits import LimitsDocument
 
 SeatState = Literal["seated", "waiting", "called", "not_admitted", "learning", "gone"]
 RevocationKind = Literal["session", "employee", "population", "everybody"]
@@ -236,7 +238,7 @@ class Ledger(Protocol):
     # --- all
     async def usage(self) -> Usage: ...
 
-    async def wakeups(self) -> "Wakeups":
+    async def wakeups(self) -> Wakeups:
         """A subscription that wakes a worker early; losing it costs one tick."""
         ...
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 class Closable(Protocol):
@@ -29,8 +31,16 @@ class Person:
     (0.0: no seat known). ``last_active`` is the last activity; the sync reads it for touches.
     """
 
-    __slots__ = ("name", "population", "log_name", "seat_until", "last_active", "touched_at",
-                 "in_flight", "streams", "sessions")
+    __slots__ = (
+        "in_flight",
+        "last_active",
+        "log_name",
+        "name",
+        "population",
+        "seat_until",
+        "sessions",
+        "touched_at",
+    )
 
     def __init__(self, name: str, population: str, log_name: str) -> None:
         self.name = name
@@ -40,7 +50,6 @@ class Person:
         self.last_active = 0.0
         self.touched_at = 0.0
         self.in_flight = 0
-        self.streams: set[Closable] = set()
         self.sessions: set[Session] = set()
 
 
@@ -51,10 +60,27 @@ class Session:
     last; the assertion, which is per pool and expires, comes from ``assertion``.
     """
 
-    __slots__ = ("id", "person", "display_name", "groups", "ends", "valid", "headers", "assertions")
+    __slots__ = (
+        "assertions",
+        "display_name",
+        "ends",
+        "groups",
+        "headers",
+        "id",
+        "person",
+        "streams",
+        "valid",
+    )
 
-    def __init__(self, session_id: str, person: Person, display_name: str,
-                 groups: tuple[str, ...], ends: float, headers: bytes) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        person: Person,
+        display_name: str,
+        groups: tuple[str, ...],
+        ends: float,
+        headers: bytes,
+    ) -> None:
         self.id = session_id
         self.person = person
         self.display_name = display_name
@@ -63,6 +89,7 @@ class Session:
         self.valid = True
         self.headers = headers
         self.assertions: dict[str, tuple[bytes, float]] = {}
+        self.streams: set[Closable] = set()
 
 
 class Hold:
@@ -94,10 +121,11 @@ class Cell:
     ``short`` is called when the grant is spent or nearly so: it asks for a sync at once.
     """
 
-    __slots__ = ("pool", "population", "cap", "used", "fence_at", "waiters", "short", "clock")
+    __slots__ = ("cap", "clock", "fence_at", "pool", "population", "short", "used", "waiters")
 
-    def __init__(self, pool: str, population: str, short: Callable[[], None],
-                 clock: Callable[[], float]) -> None:
+    def __init__(
+        self, pool: str, population: str, short: Callable[[], None], clock: Callable[[], float]
+    ) -> None:
         self.pool = pool
         self.population = population
         self.cap = 0
@@ -153,7 +181,7 @@ class Cell:
 class Waiter:
     """Somebody inside ``Cell.wait``."""
 
-    __slots__ = ("person", "future", "since")
+    __slots__ = ("future", "person", "since")
 
     def __init__(self, person: Person, future: asyncio.Future[Hold | None], since: float) -> None:
         self.person = person
@@ -168,8 +196,9 @@ class Waiter:
 class Spending:
     """All cells of this worker, and the cap per employee (enforced per worker)."""
 
-    def __init__(self, per_employee: int, short: Callable[[], None],
-                 clock: Callable[[], float]) -> None:
+    def __init__(
+        self, per_employee: int, short: Callable[[], None], clock: Callable[[], float]
+    ) -> None:
         self.per_employee = per_employee
         self._short = short
         self._clock = clock

@@ -7,10 +7,11 @@ use hand-written ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from broker.ledger.port import SeatAnswer
-from broker.site.admission import Session
+if TYPE_CHECKING:
+    from broker.ledger.port import SeatAnswer
+    from broker.site.admission import Session
 
 
 class Sessions(Protocol):

@@ -12,16 +12,19 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 from broker.errors import ConfigurationError
-from broker.ledger.port import SessionRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from broker.ledger.port import SessionRecord
 
 SESSION = "broker-session+jwt"
 ASSERTION = "broker-assertion+jwt"
@@ -62,7 +65,7 @@ class KeyRing:
 
     @staticmethod
     def generate(previous: str | None = None) -> str:
-        """A key ring as JSON: fresh keys first, then the newest of ``previous``, which still verify."""
+        """A key ring as JSON: fresh keys first, then the newest of ``previous``."""
         old = json.loads(previous) if previous else {"sessions": [], "assertions": []}
         secret = {"kid": secrets.token_hex(4), "k": _pad(secrets.token_bytes(32))}
         private = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()), as_dict=True)

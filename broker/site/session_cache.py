@@ -1,0 +1,296 @@
+"""Who is behind a cookie, on one worker: the memory in front of tokens and session records.
+
+``peek`` is the fast path: a dictionary look-up by the raw cookie value. ``resolve`` verifies the
+signature and, where the worker has never met the session or the token is past its end, asks the
+ledger for the record. Revocations arrive with the sync, in the order of their numbers, and are
+applied before anything else is served. Only cookies with a valid signature of ours are remembered,
+so a stranger cannot fill the memory.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from broker.errors import LedgerAway
+from broker.ledger.port import Ledger, Revocation, SessionRecord
+from broker.site.admission import Person, Session
+from broker.site.tokens import ASSERTION_SECONDS, SeatClaim, SessionClaims, Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.site.ledger_time import LedgerTime
+
+HEADER_SAFE = " !#$&'()*+,-./:<=>?@[]^_`{|}~"
+ASSERTION_REUSE = ASSERTION_SECONDS - 15
+COOKIE_ATTRIBUTES = "; Path=/; Secure; HttpOnly; SameSite=Lax"
+
+
+@dataclass(slots=True)
+class CachedCookie:
+    """One cookie value seen on this worker. ``until`` and ``renew_at`` are CLOCK_BOOTTIME seconds.
+    ``renewed`` keeps the successor so that parallel requests get one and the same."""
+
+    session: Session
+    host: bytes
+    until: float
+    renew_at: float
+    renewed: bytes | None = None
+
+
+class SessionCache:
+    """Sessions and people known to one worker. Implements ``doors.Sessions``."""
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        ledger: Ledger,
+        ledger_time: LedgerTime,
+        log_name: Callable[[str], str],
+        *,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        token_refresh: float,
+        lifetime: float,
+    ) -> None:
+        self._tokens = tokens
+        self._ledger = ledger
+        self._ledger_time = ledger_time
+        self._log_name = log_name
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._token_refresh = token_refresh
+        self._lifetime_ms = int(lifetime * 1000)
+        self._cookies: dict[bytes, CachedCookie] = {}
+        self._oldest: deque[tuple[float, bytes]] = deque()
+        self._sessions: dict[str, Session] = {}
+        self._records: dict[str, SessionRecord] = {}
+        self._people: dict[str, Person] = {}
+        self._ends: list[tuple[float, str]] = []
+        self._revocations: deque[Revocation] = deque()
+
+    # --- the fast path
+
+    def peek(self, cookie: bytes, host: bytes, now: float) -> Session | None:
+        entry = self._cookies.get(cookie)
+        if entry is None or now >= entry.until or entry.host != host:
+            return None
+        session = entry.session
+        if not session.valid or now >= session.ends:
+            return None
+        return session
+
+    # --- what may wait
+
+    async def resolve(self, cookie: bytes, host: bytes) -> Session | None:
+        try:
+            claims = self._tokens.read_session(cookie.decode("ascii"), host.decode("ascii"))
+        except UnicodeDecodeError:
+            return None
+        if claims is None or self._revoked(claims):
+            return None
+        session = self._sessions.get(claims.session_id)
+        if session is None:
+            session = await self._meet(claims)
+            if session is None:
+                return None
+        now = self._clock()
+        if not session.valid or now >= session.ends:
+            return None
+        self._trust_seat(session.person, claims, now)
+        self._remember(cookie, host, session, claims, now)
+        return session
+
+    async def _meet(self, claims: SessionClaims) -> Session | None:
+        """A session new to this worker: by its record, or by signature alone while Redis is away."""
+        try:
+            record = await self._ledger.session(claims.session_id)
+        except LedgerAway:
+            if claims.expired:
+                raise
+            record = SessionRecord(
+                id=claims.session_id,
+                employee=claims.employee,
+                display_name=claims.employee,
+                population=claims.population,
+                groups=claims.groups or (),
+                created_ms=claims.created_ms,
+                ends_ms=claims.ends_ms,
+            )
+        if record is None or record.employee != claims.employee or self._revoked(claims):
+            return None
+        known = self._sessions.get(claims.session_id)
+        return known if known is not None else self._admit_record(record)
+
+    def _admit_record(self, record: SessionRecord) -> Session:
+        person = self._people.get(record.employee)
+        if person is None:
+            person = Person(record.employee, record.population, self._log_name(record.employee))
+            self._people[record.employee] = person
+        elif not person.sessions:
+            person.population = record.population
+        left_ms = record.ends_ms - self._ledger_time.now_ms()
+        ends = self._clock() + min(left_ms, self._lifetime_ms) / 1000
+        headers = identity_headers(record.employee, record.groups, person.population)
+        session = Session(
+            record.id, person, record.display_name, record.groups, ends, headers.encode("ascii")
+        )
+        person.sessions.add(session)
+        self._sessions[record.id] = session
+        self._records[record.id] = record
+        heapq.heappush(self._ends, (ends, record.id))
+        return session
+
+    def _trust_seat(self, person: Person, claims: SessionClaims, now: float) -> None:
+        """The token may state a seat; it is trusted only in the epoch it was written in."""
+        if claims.expired or claims.seat_epoch != self._ledger_time.epoch:
+            return
+        left = (claims.seat_until_ms - self._ledger_time.now_ms()) / 1000
+        person.seat_until = max(person.seat_until, now + left)
+
+    def _remember(
+        self, cookie: bytes, host: bytes, session: Session, claims: SessionClaims, now: float
+    ) -> None:
+        lifetime = float(self._tokens.token_lifetime)
+        if claims.expired:  # the record vouched for it; it is replaced with this very answer
+            left, age = 60.0, self._token_refresh
+        else:
+            age = min(max(self._wall_clock() - claims.issued_at, 0.0), lifetime)
+            left = lifetime - age
+        entry = CachedCookie(session, host, now + left, now + self._token_refresh - age)
+        self._cookies[cookie] = entry
+        self._oldest.append((entry.until, cookie))
+
+    # --- what answers carry
+
+    def renewal(self, session: Session, cookie: bytes, now: float) -> bytes | None:
+        entry = self._cookies.get(cookie)
+        if entry is None or now < entry.renew_at or not session.valid:
+            return None
+        if entry.renewed is None:
+            record = self._records[session.id]
+            host = entry.host.decode("ascii")
+            token = self._tokens.session_cookie(record, host, self._seat_claim(session.person, now))
+            entry.renewed = token.encode("ascii")
+        return b"__Host-broker=" + entry.renewed + COOKIE_ATTRIBUTES.encode("ascii")
+
+    def _seat_claim(self, person: Person, now: float) -> SeatClaim | None:
+        if person.seat_until <= now:
+            return None
+        until_ms = self._ledger_time.now_ms() + int((person.seat_until - now) * 1000)
+        return SeatClaim(self._ledger_time.epoch, until_ms)
+
+    def assertion(self, session: Session, pool: str, now: float) -> bytes:
+        cached = session.assertions.get(pool)
+        if cached is not None and now < cached[1]:
+            return cached[0]
+        person = session.person
+        token = self._tokens.assertion(
+            person.name, session.id, person.population, session.groups, pool
+        ).encode("ascii")
+        session.assertions[pool] = (token, now + ASSERTION_REUSE)
+        return token
+
+    def portal_assertion(self, session: Session | None, claims: dict[str, str]) -> bytes:
+        stated: dict[str, str | list[str]] = dict(claims)
+        if session is not None:
+            stated |= {
+                "sub": session.person.name,
+                "sid": session.id,
+                "pop": session.person.population,
+                "name": session.display_name,
+                "groups": list(session.groups),
+            }
+        return self._tokens.portal_assertion(stated).encode("ascii")
+
+    # --- revocations
+
+    def revoke(self, revocation: Revocation) -> None:
+        """Apply one numbered revocation: sessions end, tunnels and streams close, seats go."""
+        self._revocations.append(revocation)
+        for session in [s for s in self._sessions.values() if self._named_by(revocation, s)]:
+            self._drop(session)
+
+    def _drop(self, session: Session) -> None:
+        session.valid = False
+        self._sessions.pop(session.id, None)
+        self._records.pop(session.id, None)
+        person = session.person
+        person.sessions.discard(session)
+        for stream in list(session.streams):
+            stream.revoke()
+        if not person.sessions:
+            person.seat_until = 0.0
+            self._people.pop(person.name, None)
+
+    def _named_by(self, revocation: Revocation, session: Session) -> bool:
+        record = self._records[session.id]
+        return names(revocation, record.id, record.employee, record.population, record.created_ms)
+
+    def _revoked(self, claims: SessionClaims) -> bool:
+        return any(
+            names(r, claims.session_id, claims.employee, claims.population, claims.created_ms)
+            for r in self._revocations
+        )
+
+    # --- for the sync
+
+    def person(self, name: str) -> Person | None:
+        return self._people.get(name)
+
+    def people(self) -> list[Person]:
+        return list(self._people.values())
+
+    def records(self) -> list[SessionRecord]:
+        """What this worker can write back after the ledger lost its memory."""
+        return list(self._records.values())
+
+    def revocations(self) -> list[Revocation]:
+        return list(self._revocations)
+
+    def sweep(self, now: float, most: int = 2000) -> None:
+        """Forget expired cookies, then sessions past their end; bounded work a call."""
+        swept = 0
+        while self._oldest and self._oldest[0][0] <= now and swept < most:
+            _until, cookie = self._oldest.popleft()
+            entry = self._cookies.get(cookie)
+            if entry is not None and entry.until <= now:
+                del self._cookies[cookie]
+            swept += 1
+        while self._ends and self._ends[0][0] <= now:
+            session = self._sessions.get(heapq.heappop(self._ends)[1])
+            if session is not None:
+                self._drop(session)
+        horizon = self._ledger_time.now_ms() - self._lifetime_ms
+        while self._revocations and self._revocations[0].ledger_ms < horizon:
+            self._revocations.popleft()
+
+
+def names(
+    revocation: Revocation, session_id: str, employee: str, population: str, created_ms: int
+) -> bool:
+    """Whether a revocation names this session. A login after it is not concerned."""
+    if revocation.kind == "session":
+        return revocation.subject == session_id
+    if created_ms > revocation.ledger_ms:
+        return False
+    if revocation.kind == "employee":
+        return revocation.subject == employee
+    if revocation.kind == "population":
+        return revocation.subject == population
+    return True
+
+
+def identity_headers(employee: str, groups: tuple[str, ...], population: str) -> str:
+    """The ready identity block. Values are percent-encoded outside printable ASCII, and ``;`` and
+    ``%`` too, so that no directory entry can break a header or forge a second group."""
+    listed = ";".join(quote(group, safe=HEADER_SAFE) for group in groups)
+    return (
+        f"X-Remote-User: {quote(employee, safe=HEADER_SAFE)}\r\n"
+        f"X-Remote-Groups: {listed}\r\n"
+        f"X-Remote-Population: {population}\r\n"
+    )

@@ -1,0 +1,1 @@
+"""Where the parts are joined and the clocks are read, and nowhere else."""
