@@ -1,0 +1,71 @@
+# Everything here sets itself up: .venv is made and kept current by lock/install.
+#
+#   make demo        the whole system on loopback   SEATS= WORKERS= PUBLIC_PORT= ADMIN_PORT=
+#   make test        every test                     FAST=1: checks, unit tests and contracts only
+#   make check       ruff, mypy --strict, import contracts
+#   make bench       against the peers              CASES=page-1k,...
+#   make loadtest    Locust against the demo
+#   make pictures    draw the pictures of README and RUNBOOK again
+#   make lock        resolve the dependencies       UPGRADE=1: to their newest versions
+#   make clean       remove what make made here
+#
+# PYTHON= picks the interpreter (3.11 to 3.13).
+
+SHELL := /bin/sh
+BIN := .venv/bin
+PYTEST := $(BIN)/pytest -n 2 --durations=15
+export PYTHON
+
+.PHONY: help demo test check bench loadtest pictures lock clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo:
+	@lock/install demo
+	@exec $(BIN)/broker demo $(if $(SEATS),--seats $(SEATS)) $(if $(WORKERS),--workers $(WORKERS)) \
+	    $(if $(PUBLIC_PORT),--public-port $(PUBLIC_PORT)) $(if $(ADMIN_PORT),--admin-port $(ADMIN_PORT))
+
+check:
+	@lock/install test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+ifdef FAST
+test: check
+	$(PYTEST) tests/unit tests/contracts
+else
+test:
+	@tests/debian-packages
+	@$(MAKE) --no-print-directory check
+	$(PYTEST) --cov=broker/policy --cov-branch --cov-fail-under=100 tests
+endif
+
+# $(call part,FILE,WHAT): refuse honestly while a part is not written.
+part = @test -e $(1) || { echo "make $@: $(2) is not there yet." >&2; exit 1; }
+
+bench:
+	$(call part,loadtest/bench,the benchmark against the peers)
+	@lock/install bench
+	@exec $(BIN)/python -m loadtest.bench $(if $(CASES),--cases $(CASES))
+
+loadtest:
+	$(call part,loadtest/__main__.py,the load test)
+	@lock/install test
+	@exec $(BIN)/python -m loadtest run crisis-sixfold
+
+pictures:
+	$(call part,loadtest/pictures.py,the drawing of the pictures)
+	@lock/install test
+	@exec $(BIN)/python -m loadtest.pictures
+
+lock:
+	@lock/install test
+	$(BIN)/python lock/relock.py $(if $(UPGRADE),--upgrade)
+
+clean:
+	rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
+	    .coverage .coverage.* build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
