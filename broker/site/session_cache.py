@@ -106,7 +106,7 @@ class SessionCache:
         return session
 
     async def _meet(self, claims: SessionClaims) -> Session | None:
-        """A session new to this worker: by its record, or by signature alone while Redis is away."""
+        """A session new to this worker: by its record, or (Redis away) by its signature."""
         try:
             record = await self._ledger.session(claims.session_id)
         except LedgerAway:

@@ -3,7 +3,7 @@
 One key ring, four kinds of token, each with its own ``typ`` so that none can stand in for another
 (RFC 8725, 3.11). Sessions, portal assertions and codes are read by brokers only: HS256. Assertions
 to backends are read by applications: ES256, verified with the published key set. The first key of
-each list signs, all of them verify, so that a rotation logs nobody out. Time comes from the caller's
+each list signs, all of them verify, so that a rotation logs nobody out. Time is the caller's
 wall clock (Unix seconds); nothing here does I/O.
 """
 
