@@ -1,0 +1,246 @@
+"""The invented company of the demo: 1,000 employees, their groups, and who may log in.
+
+``python -m broker.demo.employees > config/demo.ldif`` writes the directory as LDIF (RFC 2849),
+the same bytes for the same seed on every machine. 60 managers, 140 sales people, 780 others (12 of
+them in the ops group) and 20 who left and are marked ``employeeType: disabled``; some of those are
+still in the sales group, as it happens. People live from Poland to Senegal, so names carry whatever
+letters they need; login names (``uid``) are ASCII. Everybody shares one password: it is a demo.
+
+``accounts`` reads such a file back and says who may log in, by population. Talks to nothing; must
+not be imported by anything outside the demo and its tests.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import random
+import sys
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ldaptor.protocols.ldap.ldif import asLDIF
+from ldaptor.protocols.ldap.ldifprotocol import LDIF
+
+from broker.demo.communities import COMMUNITIES, Community
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+SEED = 2020
+PASSWORD = "bring-it-home-2020"
+BASE_DN = "dc=intranet,dc=example"
+PEOPLE_DN = f"ou=people,{BASE_DN}"
+GROUPS_DN = f"ou=groups,{BASE_DN}"
+SERVICE_DN = f"cn=broker,ou=services,{BASE_DN}"
+SERVICE_PASSWORD = "demo-broker-reads-the-directory"
+DISABLED_FILTER = "(employeeType=disabled)"
+
+MANAGERS, SALES, OPS, DISABLED = 60, 140, 12, 20
+EMPLOYEES = 1000
+DISABLED_SALES = 4
+DEPARTMENTS = ("Networks", "Customer care", "Engineering", "Finance", "People", "Logistics")
+
+# Letters that Unicode does not decompose into a base letter and a mark.
+_ASCII = str.maketrans(
+    {"ł": "l", "Ł": "L", "ø": "o", "œ": "oe", "Œ": "OE", "ŋ": "n", "đ": "d", "ß": "ss", "æ": "ae"}
+)
+
+_Attributes = list[tuple[str, list[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One invented employee. ``groups`` are group names (``managers``, ``sales``, ...)."""
+
+    uid: str
+    given: str
+    family: str
+    community: Community
+    town: str
+    department: str
+    groups: tuple[str, ...]
+    disabled: bool
+    number: int
+
+    @property
+    def dn(self) -> str:
+        return f"uid={self.uid},{PEOPLE_DN}"
+
+
+def invent(seed: int = SEED) -> list[Person]:
+    """All employees, in the order of their employee numbers."""
+    chance = random.Random(seed)
+    roles = (
+        [("Management", ("managers",), False)] * MANAGERS
+        + [("Sales", ("sales",), False)] * SALES
+        + [("Networks", ("ops",), False)] * OPS
+        + [("Sales", ("sales",), True)] * DISABLED_SALES
+        + [(chance.choice(DEPARTMENTS), (), True) for _ in range(DISABLED - DISABLED_SALES)]
+    )
+    roles += [(chance.choice(DEPARTMENTS), (), False) for _ in range(EMPLOYEES - len(roles))]
+    chance.shuffle(roles)
+    taken: set[str] = set()
+    people = []
+    for number, (department, groups, disabled) in enumerate(roles, start=1):
+        community = chance.choices(COMMUNITIES, weights=[c.share for c in COMMUNITIES])[0]
+        given, family = chance.choice(community.given), chance.choice(community.family)
+        people.append(
+            Person(
+                uid=_login_name(given, family, taken),
+                given=given,
+                family=family,
+                community=community,
+                town=chance.choice(community.towns),
+                department=department,
+                groups=(*groups, "staff") if not disabled else groups,
+                disabled=disabled,
+                number=number,
+            )
+        )
+    return people
+
+
+def ldif(seed: int = SEED) -> bytes:
+    """The directory as LDIF: parents before children, as slapadd and ldaptor want it."""
+    people = invent(seed)
+    entries = [*_frame(), *(_person(p, seed) for p in people), *_groups(people)]
+    return b"version: 1\n\n" + b"".join(asLDIF(dn, attributes) for dn, attributes in entries)
+
+
+def accounts(ldif_path: str | Path) -> dict[str, list[str]]:
+    """Login names by population, read from an LDIF file made by ``ldif``.
+
+    ``managers``, ``sales`` and ``everyone`` (all others) are disjoint and hold working accounts
+    only; ``ops`` names the working members of the ops group, who belong to ``everyone`` too;
+    ``disabled`` those who may not log in.
+    """
+    reader = _People()
+    reader.dataReceived(Path(ldif_path).read_bytes())
+    found: dict[str, list[str]] = {
+        name: [] for name in ("managers", "sales", "everyone", "ops", "disabled")
+    }
+    for uid, groups, disabled in reader.people:
+        if disabled:
+            found["disabled"].append(uid)
+            continue
+        found[next((name for name in ("managers", "sales") if name in groups), "everyone")].append(
+            uid
+        )
+        if "ops" in groups:
+            found["ops"].append(uid)
+    return found
+
+
+class _People(LDIF):  # type: ignore[misc]
+    """Collects (uid, group names, disabled) from the entries that are people."""
+
+    def __init__(self) -> None:
+        self.people: list[tuple[str, set[str], bool]] = []
+
+    def gotEntry(self, obj: Mapping[bytes, Iterable[bytes]]) -> None:
+        if b"inetOrgPerson" not in obj[b"objectClass"]:
+            return
+        (uid,) = obj[b"uid"]
+        groups = {
+            dn.decode().split(",", 1)[0].removeprefix("cn=") for dn in obj.get(b"memberOf", ())
+        }
+        self.people.append((uid.decode(), groups, b"disabled" in obj[b"employeeType"]))
+
+
+def _login_name(given: str, family: str, taken: set[str]) -> str:
+    """``given.family`` in ASCII letters, numbered when somebody has it already."""
+    name = f"{_ascii(given)}.{_ascii(family)}"
+    unique, number = name, 1
+    while unique in taken:
+        number += 1
+        unique = f"{name}{number}"
+    taken.add(unique)
+    return unique
+
+
+def _ascii(text: str) -> str:
+    plain = unicodedata.normalize("NFKD", text.translate(_ASCII))
+    return "".join(c for c in plain.lower() if c.isascii() and c.isalnum())
+
+
+def _hashed(password: str, salt: str) -> str:
+    """``{SSHA}``: SHA-1 over password and salt, the one scheme that ldaptor and slapd both know.
+
+    The salt is derived, not random, so that the file is the same wherever it is made.
+    """
+    seasoning = hashlib.sha256(salt.encode()).digest()[:8]
+    digest = hashlib.sha1(password.encode() + seasoning).digest()
+    return "{SSHA}" + base64.b64encode(digest + seasoning).decode()
+
+
+def _frame() -> Iterator[tuple[str, _Attributes]]:
+    yield (
+        BASE_DN,
+        [
+            ("objectClass", ["top", "dcObject", "organization"]),
+            ("dc", ["intranet"]),
+            ("o", ["Baobab Télécom (invented)"]),
+        ],
+    )
+    for unit in ("people", "groups", "services"):
+        yield (
+            f"ou={unit},{BASE_DN}",
+            [
+                ("objectClass", ["top", "organizationalUnit"]),
+                ("ou", [unit]),
+            ],
+        )
+    yield (
+        SERVICE_DN,
+        [
+            ("objectClass", ["top", "organizationalRole", "simpleSecurityObject"]),
+            ("cn", ["broker"]),
+            ("description", ["Reads people and groups for the remote-access broker"]),
+            ("userPassword", [_hashed(SERVICE_PASSWORD, SERVICE_DN)]),
+        ],
+    )
+
+
+def _person(person: Person, seed: int) -> tuple[str, _Attributes]:
+    name = f"{person.given} {person.family}"
+    attributes = [
+        (
+            "objectClass",
+            ["top", "person", "organizationalPerson", "inetOrgPerson", "extensibleObject"],
+        ),
+        ("uid", [person.uid]),
+        ("cn", [name]),
+        ("sn", [person.family]),
+        ("givenName", [person.given]),
+        ("displayName", [name]),
+        ("mail", [f"{person.uid}@intranet.example"]),
+        ("employeeNumber", [f"{person.number:05}"]),
+        ("employeeType", ["disabled" if person.disabled else "employee"]),
+        ("departmentNumber", [person.department]),
+        ("l", [person.town]),
+        ("c", [person.community.country]),
+        ("preferredLanguage", [person.community.language]),
+        ("userPassword", [_hashed(PASSWORD, f"{seed} {person.uid}")]),
+    ]
+    if person.groups:
+        attributes.append(("memberOf", [f"cn={group},{GROUPS_DN}" for group in person.groups]))
+    return person.dn, attributes
+
+
+def _groups(people: list[Person]) -> Iterator[tuple[str, _Attributes]]:
+    for group in ("managers", "sales", "ops", "staff"):
+        yield (
+            f"cn={group},{GROUPS_DN}",
+            [
+                ("objectClass", ["top", "groupOfNames"]),
+                ("cn", [group]),
+                ("member", [person.dn for person in people if group in person.groups]),
+            ],
+        )
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(ldif())
