@@ -1,0 +1,191 @@
+"""What may be used by whom: applications, pools, populations, seats, connections, levels."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from broker.settings.scalars import (
+    Count,
+    Duration,
+    Factor,
+    Fraction,
+    Model,
+    Name,
+    Origin,
+    Positive,
+    Server,
+    Size,
+)
+
+
+class Deadlines(Model):
+    """What may take how long towards one pool."""
+
+    dial: Duration = 5.0
+    """Connecting to a server."""
+    first_byte: Duration = 60.0
+    """From the request's end to the response's first byte; beyond it 504."""
+    between_bytes: Duration = 60.0
+    """The longest pause inside a response."""
+    tunnel_idle: Duration = 3600.0
+    """A WebSocket without a byte for this long is closed."""
+    tunnel_max_age: Duration = 14_400.0
+    """A WebSocket older than this, give or take a random tenth, is closed."""
+
+
+class Health(Model):
+    """Active checks: a GET of ``path`` that answers 2xx or 3xx is healthy."""
+
+    path: Annotated[str, Field(pattern=r"^/")] = "/healthz"
+    """What is asked of each server."""
+    every: Duration = 2.0
+    """The pause between two checks."""
+    timeout: Duration = 2.0
+    """An answer later than this counts as none."""
+    healthy_after: Positive = 1
+    """Good answers in a row until a server is used again."""
+    unhealthy_after: Positive = 2
+    """Bad answers in a row until a server is left alone."""
+
+
+class ShareSettings(Model):
+    """A pool's share of the site's connections."""
+
+    limit: Count
+    """Never more connections in flight than this."""
+    guaranteed: Count = 0
+    """Kept for this pool whatever the others want."""
+    lendable: Fraction = 1.0
+    """How much of the unused guarantee others may use meanwhile."""
+
+
+class CellSettings(Model):
+    """A population's share of a pool's connections."""
+
+    limit: Count | None = None
+    """Never more than this; without it the pool's limit holds."""
+    guaranteed: Count = 0
+    """Kept for this population whatever the others want."""
+    lendable: Fraction = 1.0
+    """How much of the unused guarantee others may use meanwhile."""
+
+
+class Pool(Model):
+    """The servers of one application."""
+
+    servers: list[Server] = Field(min_length=1)
+    """http://HOST:PORT of each."""
+    connections: ShareSettings
+    """The pool's share of the site."""
+    populations: dict[Name, CellSettings] = {}
+    """Shares inside the pool; a population not named here may use all of it."""
+    lease: Literal["keep", "fence"] = "keep"
+    """When a worker cannot reach Redis. keep: go on with what is held for keep_for. fence: stop and
+    close within 5 s (hard licences)."""
+    keep_for: Duration = 600.0
+    """The lease of keep; also how long a lost host's connections stay reserved."""
+    queue_timeout: Duration = 2.0
+    """How long a request may wait for a connection before 503; at least 1 s."""
+    ceiling: Factor = 10.0
+    """A raise multiplies this pool's limits by no more than this."""
+    deadlines: Deadlines = Deadlines()
+    """Towards the servers."""
+    health: Health = Health()
+    """Active checks of the servers."""
+
+
+class Route(Model):
+    """Requests under ``path`` go to ``pool``; the longest path wins."""
+
+    path: Annotated[str, Field(pattern=r"^/")] = "/"
+    """A prefix, by whole segments."""
+    pool: Name
+    """Where they go."""
+    activity: bool = True
+    """Whether such a request keeps the seat from being idle; false for background polling."""
+    origins: list[Origin] = []
+    """Origins, beside the host's own, that may open WebSockets here."""
+    body_limit: Size = 1024**3
+    """Largest request body; beyond it 413."""
+    allow_encoded_slash: bool = False
+    """Whether %2F may stand in the path."""
+
+
+class Host(Model):
+    """One application host."""
+
+    origin: Origin
+    """https://NAME[:PORT] as browsers see it: the only source of scheme and authority, also behind
+    a TLS terminator."""
+    routes: list[Route] = Field(min_length=1)
+    """What of it goes where."""
+
+
+class PopulationSeats(Model):
+    """A population's share of the seats."""
+
+    guaranteed: Count = 0
+    """Kept for this population."""
+    maximum: Count | None = None
+    """Never more than this; without it the site's limit holds."""
+    lendable: Fraction = 1.0
+    """How much of the unused guarantee others may use meanwhile."""
+
+
+class Population(Model):
+    """A class of employees: member of any of ``groups``, or all of ``attributes`` equal; both empty
+    means everyone. The first population that matches wins."""
+
+    name: Name
+    """In metrics, logs and X-Remote-Population."""
+    groups: list[str] = []
+    """Distinguished names of directory groups."""
+    attributes: dict[str, str] = {}
+    """Directory attribute and value; each must stand in directory.attributes."""
+    admitted: bool = True
+    """Whether they may take a seat at present."""
+    weight: Count = 1
+    """Their part of the free seats when several populations wait."""
+    seats: PopulationSeats = PopulationSeats()
+    """Their share of the seats."""
+
+
+class Seats(Model):
+    """Places of employees on the site."""
+
+    limit: Count
+    """Employees who work at the same time."""
+    idle: Duration = 900.0
+    """Without activity for this long, a seat may go to somebody who waits."""
+    claim: Duration = 90.0
+    """How long a called employee's seat is kept."""
+    absent: Duration = 90.0
+    """Silent for this long, somebody who waits is skipped."""
+    ticket_lost: Duration = 1800.0
+    """Silent for this long, the place in the queue is lost."""
+    ceiling: Factor = 10.0
+    """A raise multiplies the seats by no more than this."""
+
+
+class Connections(Model):
+    """Exchanges in flight to all backends together."""
+
+    limit: Count
+    """On all hosts and workers of the site together."""
+    per_employee: Positive = 64
+    """Of one employee, on each worker; beyond it 429."""
+    ceiling: Factor = 10.0
+    """A raise multiplies the limit by no more than this."""
+
+
+class Level(Model):
+    """A named capacity plan."""
+
+    scale: Annotated[float, Field(gt=0)] = 1.0
+    """Multiplies the configured numbers, each up to its ceiling."""
+    open_to: list[Name] = []
+    """Populations that are admitted; empty: as configured."""
+    pools: dict[Name, Annotated[float, Field(gt=0)]] = {}
+    """A scale of its own for a pool."""

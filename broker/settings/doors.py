@@ -1,0 +1,106 @@
+"""Where the broker listens, how strict it is there, and what employees and operators see of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from broker.settings.scalars import (
+    Address,
+    AnchoredPath,
+    Duration,
+    Model,
+    Network,
+    Positive,
+    Secret,
+    Size,
+)
+
+
+class Certificate(Model):
+    """One certificate chain and its key, PEM. The first one answers clients without SNI."""
+
+    certificate: AnchoredPath
+    """The chain, leaf first."""
+    key: AnchoredPath
+    """The private key, not encrypted."""
+
+
+class Tls(Model):
+    """TLS of one listener."""
+
+    certificates: list[Certificate] = Field(min_length=1)
+    """Chosen by the name that the client asks for."""
+    minimum: Literal["1.2", "1.3"] = "1.2"
+    """The lowest TLS version that is spoken."""
+    hsts: Duration = 31_536_000.0
+    """max-age of Strict-Transport-Security; 0: the header is not sent."""
+
+
+class Listener(Model):
+    """One public address."""
+
+    address: Address
+    """HOST:PORT, [IPv6]:PORT or unix:/PATH."""
+    tls: Tls | None = None
+    """Without it the listener speaks clear text: only on loopback, a Unix socket, or behind
+    trusted_proxies."""
+    trusted_proxies: list[Network] = []
+    """Addresses and networks whose X-Forwarded-For and Forwarded are believed."""
+    proxy_protocol_from: list[Network] = []
+    """Addresses and networks that must begin with the PROXY protocol; all others are closed."""
+
+
+class Door(Model):
+    """Strictness of the public listeners, the same for all hosts."""
+
+    head_timeout: Duration = 10.0
+    """How long a request's head may take."""
+    keep_alive: Duration = 75.0
+    """How long an idle connection is kept."""
+    head_limit: Size = 32 * 1024
+    """Largest head; beyond it 431."""
+    header_count: Annotated[int, Field(ge=10)] = 100
+    """Most header fields; beyond it 431."""
+    request_line_limit: Size = 8 * 1024
+    """Longest request line; beyond it 414."""
+    body_minimum_rate: Size = 1024
+    """Bytes a second, over 10 s, below which an upload is given up."""
+    connections_per_address: Positive = 4096
+    """Open connections of one client address, on each worker."""
+
+
+class Admin(Model):
+    """The operators' listener: API, console, metrics."""
+
+    address: Address = "127.0.0.1:8444"
+    """Loopback or a Unix socket."""
+    token: Secret
+    """The bearer token, at least 16 characters. Secret."""
+    hosts: list[str] = []
+    """Names, beside the address itself, that a Host header may carry."""
+
+
+class AccessLog(Model):
+    """One JSON line per exchange."""
+
+    path: Literal["stdout", "off"] | AnchoredPath = "stdout"
+    """A file (opened again on SIGUSR1), stdout, or off."""
+    employee: Literal["plain", "hash", "off"] = "hash"
+    """How the employee is named: as is, as a keyed hash, or not at all."""
+    hash_key: Secret | None = None
+    """Key of that hash; without it one is derived from the session keys. Secret."""
+
+
+class Company(Model):
+    """What employees see of you on the pages."""
+
+    name: str = "Remote access"
+    """The heading of every page."""
+    contact: str = "your IT service desk"
+    """Whom to ask, as it stands inside a sentence."""
+    color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#2457c5"
+    """The accent colour."""
+    language: Literal["en", "fr", "pl"] = "en"
+    """For browsers that ask for none of the three."""

@@ -1,0 +1,78 @@
+"""Who the employees are and how they are remembered: directory, sessions, ledger."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from broker.settings.scalars import AnchoredPath, Count, Duration, Model, Positive, Secret
+
+
+class DirectorySettings(Model):
+    """LDAP or Active Directory."""
+
+    servers: list[Annotated[str, Field(pattern=r"^ldaps?://[^/]+$")]] = Field(min_length=1)
+    """In order of preference: ldaps://HOST, or ldap://HOST with start_tls."""
+    start_tls: bool = False
+    """Turn ldap:// into TLS before anything is said."""
+    clear_text: bool = False
+    """Say true to send passwords in clear text over ldap://."""
+    ca: AnchoredPath | None = None
+    """PEM of the authorities that may sign the servers' certificates; none: the system's."""
+    bind_dn: str = ""
+    """The service account that searches; empty: anonymous."""
+    bind_password: Secret | None = None
+    """Its password. Secret."""
+    base: str
+    """Where employees are searched."""
+    user_filter: str = "(&(objectClass=person)(uid={username}))"
+    """Finds one employee; {username} is replaced, escaped."""
+    user_attribute: str = "uid"
+    """Holds the canonical login name."""
+    display_attribute: str = "cn"
+    """Holds the name that is shown."""
+    group_attribute: str | None = "memberOf"
+    """Holds the groups of an employee; null where the directory has none."""
+    group_base: str | None = None
+    """Where groups are searched, for directories without a group attribute."""
+    group_filter: str = "(member={dn})"
+    """Finds the groups of one employee; {dn} is replaced, escaped."""
+    disabled_filter: str | None = None
+    """Matches accounts that may not log in."""
+    attributes: list[str] = []
+    """Further attributes to read, for rules of populations."""
+    connect_timeout: Duration = 2.0
+    """Reaching one server."""
+    receive_timeout: Duration = 3.0
+    """One answer."""
+    deadline: Duration = 5.0
+    """A whole login, whatever the servers do."""
+    threads: Annotated[int, Field(ge=1, le=64)] = 8
+    """Conversations at the same time."""
+    queue: Count = 32
+    """Logins that may wait for a thread; beyond it "try again"."""
+
+
+class Sessions(Model):
+    """Logged-in browsers."""
+
+    keys: Secret
+    """The key ring, as `broker keys generate` prints it. Secret."""
+    lifetime: Duration = 43_200.0
+    """A session ends this long after the login, whatever happens."""
+    token_lifetime: Duration = 900.0
+    """The cookie's token is good for this long without asking anybody."""
+    token_refresh: Duration = 300.0
+    """A token older than this is issued again on the way."""
+    per_employee: Positive = 10
+    """Browsers of one employee; the oldest is logged out."""
+
+
+class LedgerSettings(Model):
+    """Redis."""
+
+    url: Secret
+    """redis://, rediss:// or unix:// URL, with its password if it has one. Secret."""
+    deadline: Duration = 0.1
+    """A command that takes longer counts as unanswered."""
