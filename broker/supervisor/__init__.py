@@ -1,0 +1,1 @@
+"""Processes and sockets of one host: starts them, keeps them, ends them."""
