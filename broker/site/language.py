@@ -46,15 +46,18 @@ def negotiate(accept_language: str, cookie: str = "", default: str = LANGUAGES[0
         primary = tag.split("-", 1)[0].lower()
         wanted[primary] = max(quality, wanted.get(primary, 0.0))
     anything = wanted.get("*", 0.0)
-    by_preference = (default, *(language for language in wanted if language in LANGUAGES))
-    if not any(wanted.get(language, 0.0) > 0 for language in LANGUAGES):
-        excluded = {language for language in LANGUAGES if wanted.get(language) == 0.0}
-        left = [language for language in (default, *LANGUAGES) if language not in excluded]
-        return left[0] if anything and left else default
-    return max(
-        by_preference[1:],
-        key=lambda language: (wanted[language], -by_preference.index(language, 1)),
-    )
+    position = {tag: -index for index, tag in enumerate(wanted)}
+
+    def rank(language: str) -> tuple[float, int, bool]:
+        unnamed = -MOST_RANGES
+        return (
+            wanted.get(language, anything),
+            position.get(language, unnamed),
+            language == default,
+        )
+
+    best = max(LANGUAGES, key=rank)
+    return best if rank(best)[0] > 0 else default
 
 
 @cache

@@ -1,0 +1,1 @@
+"""Employees' pages: login, hand-over to the applications, waiting, my session."""

@@ -1,0 +1,254 @@
+"""Logging in, on the home host only: the form, the check, the new session.
+
+The password goes to the directory and nowhere else: it is not logged, kept or shown again. Every
+failure shows the form once more with one plain sentence; a wrong password and an unknown name are
+told alike. The form is bound to the cookie ``__Host-broker-login``: its ``csrf`` field is a hash of
+that cookie, which all tabs share.
+"""
+
+from __future__ import annotations
+
+import hmac
+from hashlib import sha256
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlencode
+
+from broker.errors import (
+    AccountRefused,
+    BrokerError,
+    Busy,
+    DirectoryAway,
+    LedgerAway,
+    LedgerLearning,
+    WrongPassword,
+)
+from broker.ledger.port import Ledger, SessionRecord
+from broker.policy.populations import population_of
+from broker.portal import cookies
+from broker.portal.pages import Pages, redirect
+from broker.portal.visit import VISIT, Visit, same_origin
+from broker.site.language import gettext, mark
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiohttp import web
+
+    from broker.directory.port import Directory, Employee
+    from broker.portal.handover import Handover, Start
+    from broker.portal.plan import PortalPlan
+
+LONGEST_NAME = 256
+LONGEST_AGENT = 200
+
+# outcome (for metrics), status, sentence; the first class that matches
+FAILURES: tuple[tuple[type[BrokerError], str, int, str], ...] = (
+    (WrongPassword, "wrong_password", 401, mark("The user name or the password is not right.")),
+    (
+        AccountRefused,
+        "refused",
+        403,
+        mark("This account may not log in at present. Please ask %(contact)s."),
+    ),
+    (
+        Busy,
+        "busy",
+        503,
+        mark("Many people are logging in right now. Please try again in a few seconds."),
+    ),
+    (
+        DirectoryAway,
+        "directory_away",
+        503,
+        mark(
+            "The staff directory cannot be reached at the moment, so your password could not be "
+            "checked. Please try again in a minute."
+        ),
+    ),
+    (
+        LedgerAway,
+        "ledger_away",
+        503,
+        mark("Your login could not be completed just now. Please try again in a minute."),
+    ),
+    (
+        LedgerLearning,
+        "ledger_away",
+        503,
+        mark("Your login could not be completed just now. Please try again in a minute."),
+    ),
+)
+
+
+class SessionTokens(Protocol):
+    """What the login asks of ``site.tokens``."""
+
+    def session_cookie(self, record: SessionRecord, host: str) -> str: ...
+
+
+def form_token(cookie: str) -> str:
+    """The ``csrf`` field that belongs to a login cookie."""
+    return hmac.new(cookie.encode("ascii"), b"login form", sha256).hexdigest()
+
+
+def belongs(token: str, cookie: str) -> bool:
+    return hmac.compare_digest(form_token(cookie).encode(), token.encode())
+
+
+class Login:
+    """``counted`` is told the outcome of every attempt (``ok`` or that of a failure)."""
+
+    def __init__(
+        self,
+        plan: PortalPlan,
+        ledger: Ledger,
+        directory: Directory,
+        tokens: SessionTokens,
+        pages: Pages,
+        handover: Handover,
+        counted: Callable[[str], None],
+    ) -> None:
+        self._plan = plan
+        self._ledger = ledger
+        self._directory = directory
+        self._tokens = tokens
+        self._pages = pages
+        self._handover = handover
+        self._counted = counted
+
+    # --- the form
+
+    async def form(self, request: web.Request) -> web.StreamResponse:
+        visit = request[VISIT]
+        return_id = request.query.get("next", "")
+        if visit.identity is not None:
+            session_id = visit.identity.session_id
+            # The gateway may not have heard yet of a logout a moment ago: the record decides.
+            if await self._ledger.session(session_id) is not None:
+                return redirect(await self._onward(request, return_id, session_id))
+        note = ""
+        if "out" in request.query:
+            note = gettext(visit.language)("You are logged out.")
+        return await self._show(request, return_id, note=note)
+
+    async def _show(
+        self,
+        request: web.Request,
+        return_id: str,
+        *,
+        status: int = 200,
+        fault: str = "",
+        note: str = "",
+        username: str = "",
+    ) -> web.Response:
+        visit = request[VISIT]
+        start = await self._start_if_known(return_id)
+        cookie = cookies.kept(request, cookies.LOGIN) or cookies.fresh()
+        response = self._pages.page(
+            visit,
+            "login.html",
+            status=status,
+            csrf=form_token(cookie),
+            next=return_id if start else "",
+            wanted=start.host.rpartition(":")[0] if start else "",
+            fault=fault,
+            note=note,
+            username=username,
+            switch="/.broker/login?" + urlencode({"next": return_id} if start else {}),
+        )
+        if status == 503:
+            response.headers["Retry-After"] = "10"
+        cookies.plant(response, cookies.LOGIN, cookie)
+        return response
+
+    async def _start_if_known(self, return_id: str) -> Start | None:
+        """The form is shown even when the ledger is away: the sentence on it says so."""
+        try:
+            return await self._handover.start(return_id)
+        except LedgerAway:
+            return None
+
+    # --- the check
+
+    async def submit(self, request: web.Request) -> web.StreamResponse:
+        visit = request[VISIT]
+        translate = gettext(visit.language)
+        if not same_origin(request.headers, visit.origin):
+            self._counted("forged")
+            return self._pages.error(visit, 403)
+        form = await request.post()
+        username, password, csrf, return_id = (
+            value if isinstance(value := form.get(name, ""), str) else ""
+            for name in ("username", "password", "csrf", "next")
+        )
+        cookie = cookies.kept(request, cookies.LOGIN)
+        if cookie is None or not belongs(csrf, cookie):
+            self._counted("forged")
+            fault = translate(
+                "This form was no longer valid, or your browser keeps no cookies for this site. "
+                "Please log in again."
+            )
+            return await self._show(
+                request, return_id, status=403, fault=fault, username=username[:LONGEST_NAME]
+            )
+        try:
+            if len(username) > LONGEST_NAME:
+                raise WrongPassword("longer than any name")
+            employee = await self._directory.login(username, password)
+            record = await self._open_session(request, visit, employee)
+            address = await self._onward(request, return_id, record.id)
+        except BrokerError as error:
+            outcome, status, sentence = failure(error)
+            self._counted(outcome)
+            fault = translate(sentence) % {"contact": self._plan.contact}
+            return await self._show(
+                request, return_id, status=status, fault=fault, username=username[:LONGEST_NAME]
+            )
+        self._counted("ok")
+        response = redirect(address, 303)
+        token = self._tokens.session_cookie(record, visit.host)
+        cookies.plant(response, cookies.SESSION, token)
+        return response
+
+    async def _open_session(
+        self, request: web.Request, visit: Visit, employee: Employee
+    ) -> SessionRecord:
+        """A new session with a new id, whoever was logged in here before; and a seat asked for."""
+        population = population_of(employee.groups, employee.attributes, self._plan.populations)
+        now_ms = (await self._ledger.look(employee.name)).ledger_ms
+        record = SessionRecord(
+            id=cookies.fresh(),
+            employee=employee.name,
+            display_name=employee.display_name,
+            population=population or "",
+            groups=employee.groups,
+            created_ms=now_ms,
+            ends_ms=now_ms + int(self._plan.session_lifetime * 1000),
+            last_seen_ms=now_ms,
+            address=visit.address,
+            agent=request.headers.get("User-Agent", "")[:LONGEST_AGENT],
+        )
+        await self._ledger.put_session(record, most=self._plan.sessions_per_employee)
+        if visit.identity is not None:
+            await self._ledger.end_session(visit.identity.session_id)
+        if population is not None:
+            await self._ledger.admit(employee.name, population)
+        return record
+
+    # --- onward
+
+    async def _onward(self, request: web.Request, return_id: str, session_id: str) -> str:
+        """To the application that was wanted, or to the employee's own page."""
+        start = await self._handover.start(return_id)
+        if start is None or self._plan.is_home(start.host):
+            return f"{self._plan.home}/.broker/me"
+        chosen = request.cookies.get(cookies.LANGUAGE, "")
+        return await self._handover.landing_address(return_id, start, session_id, chosen)
+
+
+def failure(error: BrokerError) -> tuple[str, int, str]:
+    """Outcome, status and sentence (untranslated) of a login that failed."""
+    for kind, outcome, status, sentence in FAILURES:
+        if isinstance(error, kind):
+            return outcome, status, sentence
+    raise error

@@ -1,0 +1,114 @@
+"""Turning a template into a response: one Jinja environment per language, and the page's headers.
+
+Templates escape by default and contain no script and no inline style, so the content security
+policy can forbid both. Nothing here knows what a page is about.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from broker.site.error_texts import error_text
+from broker.site.language import LANGUAGES, NAMES, gettext, ngettext
+
+if TYPE_CHECKING:
+    from broker.portal.plan import PortalPlan
+    from broker.portal.visit import Visit
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Pages:
+    """Renders pages. ``stylesheet`` is the path of the one style sheet."""
+
+    def __init__(self, plan: PortalPlan, stylesheet: str) -> None:
+        self._plan = plan
+        self._environments = {
+            language: self._environment(language, stylesheet) for language in LANGUAGES
+        }
+        # Chromium checks form-action on every redirect that follows a form: a login goes home ->
+        # application host, a logout application host -> home. All our origins, and no other.
+        targets = " ".join(("'self'", plan.home, *plan.applications))
+        self._policy = (
+            "default-src 'none'; style-src 'self'; img-src 'self' data:; "
+            f"form-action {targets}; base-uri 'none'; frame-ancestors 'none'"
+        )
+
+    def _environment(self, language: str, stylesheet: str) -> Environment:
+        environment = Environment(
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=["jinja2.ext.i18n"],
+        )
+        environment.install_gettext_callables(  # type: ignore[attr-defined]
+            gettext(language), ngettext(language), newstyle=True
+        )
+        environment.globals.update(
+            company=self._plan.company,
+            contact=self._plan.contact,
+            home=self._plan.home,
+            brand=self._plan.color,
+            applications=[(urlsplit(o).hostname, o) for o in self._plan.applications],
+            language=language,
+            languages=NAMES,
+            stylesheet=stylesheet,
+        )
+        return environment
+
+    def page(
+        self, visit: Visit, template: str, *, status: int = 200, **context: Any
+    ) -> web.Response:
+        """Render ``template``. ``switch`` in the context is the address (path and query) under
+        which the same page can be had in another language; without it no switch is offered."""
+        context.setdefault("switch", None)
+        context.setdefault("refresh", None)
+        text = self._environments[visit.language].get_template(template).render(context)
+        response = web.Response(text=text, content_type="text/html", status=status)
+        response.headers["Content-Language"] = visit.language
+        return response
+
+    def message(
+        self,
+        visit: Visit,
+        status: int,
+        title: str,
+        sentence: str,
+        link: tuple[str, str] | None = None,
+    ) -> web.Response:
+        """A page of one title and one sentence, already translated; ``link`` is (address, text)."""
+        return self.page(
+            visit, "message.html", status=status, title=title, sentence=sentence, link=link
+        )
+
+    def error(self, visit: Visit, status: int) -> web.Response:
+        """The general page of an error status."""
+        translate = gettext(visit.language)
+        text = error_text(status)
+        response = self.message(visit, status, translate(text.title), translate(text.sentence))
+        if status == 503:
+            response.headers["Retry-After"] = "5"
+        return response
+
+    def secure(self, response: web.StreamResponse) -> None:
+        """The headers that every answer of the portal carries, unless it has said otherwise."""
+        headers = response.headers
+        headers.setdefault("Content-Security-Policy", self._policy)
+        headers.setdefault("Cache-Control", "no-store")
+        # Not "no-referrer": that makes browsers send "Origin: null" with our own forms.
+        headers.setdefault("Referrer-Policy", "same-origin")
+        headers.setdefault("X-Content-Type-Options", "nosniff")
+        headers.setdefault("X-Frame-Options", "DENY")
+        headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+
+
+def redirect(address: str, status: int = 302) -> web.Response:
+    """To an address made by us, in ASCII. 303 after a POST."""
+    return web.Response(status=status, headers={"Location": address})

@@ -1,0 +1,51 @@
+"""What the portal is told at its start, as plain values: hosts, population rules, company.
+
+Made by ``wiring`` from the settings. A host is looked up by its canonical authority, and its
+configured origin is the only source of scheme and authority for redirects and Origin checks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from broker.policy.populations import PopulationRule
+
+
+@dataclass(frozen=True)
+class PortalPlan:
+    """``home`` and ``applications`` are origins (``https://feed.example.com:8443``).
+
+    ``populations`` are the rules in the order of configuration. ``session_lifetime`` is in seconds,
+    ``sessions_per_employee`` a count, ``color`` is ``#rrggbb``, ``poll_seconds`` the shortest and the
+    longest time between two reloads of the waiting page.
+    """
+
+    home: str
+    applications: tuple[str, ...]
+    populations: tuple[PopulationRule, ...]
+    session_lifetime: float = 43_200.0
+    sessions_per_employee: int = 10
+    company: str = "Remote access"
+    contact: str = "your IT service desk"
+    color: str = "#2457c5"
+    language: str = "en"
+    poll_seconds: tuple[int, int] = field(default=(5, 30))
+
+    @cached_property
+    def origins(self) -> Mapping[str, str]:
+        """Canonical authority (with and without a default port) -> origin, home included."""
+        found: dict[str, str] = {}
+        for origin in (self.home, *self.applications):
+            parts = urlsplit(origin)
+            found[parts.netloc] = origin
+            found[f"{parts.hostname}:{parts.port or 443}"] = origin
+        return found
+
+    def is_home(self, host: str) -> bool:
+        return self.origins.get(host) == self.home
