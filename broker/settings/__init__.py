@@ -2,8 +2,9 @@
 
 Read by ``wiring``, ``cli`` and the demo and passed on as plain values; no other part imports it.
 The text, the places of faults and the checks across sections are ``broker.configuration``'s
-business; here is only what each value may be. Unknown keys are errors. Secrets are written ``${ENV}`` or
-``file:PATH`` and never printed. Durations are read as seconds (float), sizes as bytes.
+business; here is only what each value may be. Unknown keys are errors. Secrets are written
+``${ENV}`` or ``file:PATH`` and never printed. Durations are read as seconds (float), sizes as
+bytes.
 """
 
 from broker.settings.capacity import (

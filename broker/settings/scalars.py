@@ -27,6 +27,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)\Z")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)\Z")
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_NUMBER = re.compile(r"\d+(\.\d+)?\Z")
 _TCP = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})\Z")
 _SERVER = re.compile(r"http://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?\Z")
 _ORIGIN = re.compile(r"https://[a-z0-9.-]+(:\d{1,5})?\Z")
@@ -54,7 +55,7 @@ def parse_address(address: str) -> tuple[str, int] | Path:
 def _duration(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("should be a duration like 250ms, 10s, 15m, 12h or 14d")
-    if isinstance(value, str):
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
         match = _DURATION.fullmatch(value.strip())
         if not match:
             raise ValueError("should be a duration like 250ms, 10s, 15m, 12h or 14d")
@@ -65,7 +66,7 @@ def _duration(value: Any) -> Any:
 def _size(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("should be a size like 64KiB, 100MiB or 2GiB")
-    if isinstance(value, str):
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
         match = _SIZE.fullmatch(value.strip())
         if not match:
             raise ValueError("should be a size like 64KiB, 100MiB or 2GiB")

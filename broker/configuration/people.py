@@ -1,0 +1,61 @@
+"""Checks on directory, sessions and ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker.configuration.doors import readable
+from broker.errors import ConfigurationError
+from broker.site.tokens import KeyRing
+
+if TYPE_CHECKING:
+    from broker.configuration.draft import Draft, Found
+
+
+def directory(draft: Draft) -> Found:
+    directory = draft.directory
+    if directory is None:
+        return
+    for index, server in enumerate(directory.servers):
+        at = ("directory", "servers", index)
+        if server.startswith("ldap://") and not directory.start_tls and not directory.clear_text:
+            yield at, "would send passwords in clear text: use ldaps:// or start_tls: true"
+        if server.startswith("ldaps://") and directory.start_tls:
+            yield at, "ldaps:// is TLS from the start; start_tls is for ldap://"
+    if "{username}" not in directory.user_filter:
+        yield ("directory", "user_filter"), "should hold {username}"
+    if directory.group_base is not None and "{dn}" not in directory.group_filter:
+        yield ("directory", "group_filter"), "should hold {dn}"
+    if directory.bind_dn and directory.bind_password is None:
+        yield ("directory", "bind_dn"), "needs directory.bind_password"
+    if directory.bind_password is not None and not directory.bind_dn:
+        yield ("directory", "bind_password"), "needs directory.bind_dn"
+    for key in ("connect_timeout", "receive_timeout", "deadline"):
+        if getattr(directory, key) <= 0:
+            yield ("directory", key), "should be above 0"
+    if directory.ca is not None:
+        yield from readable(("directory", "ca"), directory.ca)
+
+
+def sessions(draft: Draft) -> Found:
+    sessions = draft.sessions
+    if sessions is None:
+        return
+    if not sessions.token_refresh < sessions.token_lifetime:
+        yield ("sessions", "token_refresh"), "should be below sessions.token_lifetime"
+    if sessions.token_lifetime > sessions.lifetime:
+        yield ("sessions", "token_lifetime"), "should not be above sessions.lifetime"
+    try:
+        KeyRing.from_json(sessions.keys.get_secret_value())
+    except ConfigurationError:
+        yield ("sessions", "keys"), "should be a key ring as `broker keys generate` prints it"
+
+
+def ledger(draft: Draft) -> Found:
+    if draft.ledger is None:
+        return
+    scheme = draft.ledger.url.get_secret_value().partition("://")[0]
+    if scheme not in ("redis", "rediss", "unix"):
+        yield ("ledger", "url"), "should be a redis://, rediss:// or unix:// URL"
+    if draft.ledger.deadline <= 0:
+        yield ("ledger", "deadline"), "should be above 0"
