@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from broker.supervisor.sockets import claim_run_dir
 from broker.supervisor.control import ControlClient, ControlServer, control_path
+from broker.supervisor.sockets import claim_run_dir
 from broker.telemetry.exposition import Exposition
 
 if TYPE_CHECKING:
