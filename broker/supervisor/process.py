@@ -1,6 +1,6 @@
 """The supervisor as a process: its lock, its control socket, and its way to the children's.
 
-Joins ``Supervisor`` (which knows no HTTP) with ``control``; ``wiring`` calls ``serve``.
+Joins ``Supervisor`` (which knows no HTTP) with ``telemetry.control``; ``wiring`` calls ``serve``.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from broker.supervisor.control import ControlClient, ControlServer, control_path
 from broker.supervisor.sockets import claim_run_dir
+from broker.telemetry.control import ControlClient, ControlServer, control_path
 from broker.telemetry.exposition import Exposition
 
 if TYPE_CHECKING:

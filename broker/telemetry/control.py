@@ -2,9 +2,9 @@
 
 Every process of a host (supervisor, workers, portal, admin) serves one, ``RUN_DIR/NAME.control``, a
 Unix socket that only its own user may open. The admin process scrapes them all and merges, the
-supervisor passes a reload on. It speaks HTTP (aiohttp) but is no door for people: no token, no
-page; whoever may open the file already runs as the broker. ``wiring`` joins it to a worker, the
-portal and the admin process, none of which import it.
+supervisor passes a reload on. It lives in this layer because all those parts use it and none may
+import another. It speaks HTTP (aiohttp) but is no door for people: no token, no page; whoever may
+open the file already runs as the broker.
 """
 
 from __future__ import annotations
