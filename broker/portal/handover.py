@@ -12,7 +12,7 @@ by this browser and no other:
 
 The hand-over cookie lives 60 s, a person types longer: the note lives for ten minutes, and a
 landing whose cookie is gone or replaced starts again at step 1, silently, since home knows the
-browser by now. The same happens to a code brought by a foreign browser, which thereby gains nothing.
+browser by now. The same happens to a code in a foreign browser, which thereby gains nothing.
 """
 
 from __future__ import annotations

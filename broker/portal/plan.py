@@ -22,8 +22,8 @@ class PortalPlan:
     """``home`` and ``applications`` are origins (``https://feed.example.com:8443``).
 
     ``populations`` are the rules in the order of configuration. ``session_lifetime`` is in seconds,
-    ``sessions_per_employee`` a count, ``color`` is ``#rrggbb``, ``poll_seconds`` the shortest and the
-    longest time between two reloads of the waiting page.
+    ``sessions_per_employee`` a count, ``color`` is ``#rrggbb``, ``poll_seconds`` the shortest and
+    the longest time between two reloads of the waiting page.
     """
 
     home: str
