@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Employee:
 
 
 class Directory(Protocol):
-    """A directory. Both calls finish within the configured total deadline, whatever the server does."""
+    """A directory. Every call ends within the configured deadline, whatever the server does."""
 
     async def login(self, username: str, password: str) -> Employee:
         """Check the password and read the employee.

@@ -1,0 +1,112 @@
+"""The directory over LDAP: the port's implementation, and its rules about people.
+
+A login takes its turn among logins with the same name, finds the entry, takes its turn among logins
+of the same *employee* (whatever was typed), and tries the password; each step on a line borrowed
+from the switchboard, all of it within one deadline. A result is never shared between logins. No
+such employee and wrong password are told alike, in text and, as far as we can, in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from broker.directory.line import AWAY, WRONG, Line
+from broker.directory.plan import DirectoryPlan, parse_server
+from broker.directory.reading import typed_name
+from broker.directory.servers import Servers
+from broker.directory.switchboard import Switchboard
+from broker.directory.turns import Turns
+from broker.directory.wire import tls_context
+from broker.errors import ConfigurationError, DirectoryAway, WrongPassword
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from broker.directory.port import Employee
+
+Answer = TypeVar("Answer")
+
+PASSWORD_LIMIT = 4096
+LOGINS_PER_NAME = 8
+"""Logins with one name that may be present; more are told Busy."""
+
+
+class LdapDirectory:
+    """``clock`` gives seconds that never jump (CLOCK_BOOTTIME). Make it inside a running loop.
+
+    Raises ConfigurationError with every fault of the plan.
+    """
+
+    def __init__(self, plan: DirectoryPlan, clock: Callable[[], float]) -> None:
+        if faults := plan.faults():
+            raise ConfigurationError("The directory is not configured properly.", faults)
+        self._deadline = plan.deadline
+        self._servers = tuple(parse_server(n, url) for n, url in enumerate(plan.servers, start=1))
+        context = tls_context(plan)
+        order = Servers(self._servers, clock)
+        self._switchboard = Switchboard(
+            [Line(plan, order, context, clock) for _ in range(plan.threads)], plan.queue
+        )
+        self._turns = Turns(LOGINS_PER_NAME)
+
+    async def login(self, username: str, password: str) -> Employee:
+        """See the port. An empty password never reaches the directory (RFC 4513 section 5.1.2)."""
+        typed = typed_name(username)
+        if typed is None or not _sendable(password):
+            raise WrongPassword(WRONG)
+        async with self._in_time() as limit, self._turns.turn(("typed", typed)):
+            found = await self._talk(limit, lambda line: line.find(typed))
+            if found is None:
+                await self._talk(limit, lambda line: line.pretend(password), first=True)
+                raise WrongPassword(WRONG)
+            async with self._turns.turn(("employee", found.name or found.entry.dn)):
+                return await self._talk(limit, lambda line: line.admit(found, password), first=True)
+
+    async def lookup(self, username: str) -> Employee | None:
+        """See the port. Not serialised with logins: it counts nothing."""
+        typed = typed_name(username)
+        if typed is None:
+            return None
+        async with self._in_time() as limit:
+            return await self._talk(limit, lambda line: line.look(typed))
+
+    async def probe(self) -> None:
+        """Every server in turn, each within the deadline; the first fault found is raised."""
+        for server in self._servers:
+            async with self._in_time() as limit:
+                await self._talk(limit, partial(Line.probe, server=server))
+
+    async def close(self) -> None:
+        await self._switchboard.close()
+
+    @contextlib.asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[asyncio.Timeout]:
+        """A place, and the deadline that everything from here on shares."""
+        with self._switchboard.place():
+            try:
+                async with asyncio.timeout(self._deadline) as limit:
+                    yield limit
+            except TimeoutError as error:
+                raise DirectoryAway(AWAY) from error
+
+    async def _talk(
+        self,
+        limit: asyncio.Timeout,
+        conversation: Callable[[Line], Answer],
+        *,
+        first: bool = False,
+    ) -> Answer:
+        return await self._switchboard.talk(conversation, limit.expired, first=first)
+
+
+def _sendable(password: str) -> bool:
+    if not password or len(password) > PASSWORD_LIMIT:
+        return False
+    try:
+        password.encode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+    return True

@@ -1,0 +1,92 @@
+"""Names and entries: what is asked of the directory, and how its answers are read.
+
+Pure: no I/O. A login name becomes a key for taking turns and a filter; an entry becomes a canonical
+name and an ``Employee``.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+from ldap3.utils.conv import escape_filter_chars
+
+from broker.directory.port import Employee
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from broker.directory.link import Entry
+    from broker.directory.plan import DirectoryPlan
+
+NAME_LIMIT = 256
+"""Characters of a login name; longer ones are not looked up at all."""
+
+
+def typed_name(username: str) -> str | None:
+    """A login name as typed, brought to one form (NFC, lower case, no outer blanks), or None when
+    nobody can be called that: empty, too long, or with control characters."""
+    name = _folded(username.strip())
+    if not name or len(name) > NAME_LIMIT or not _printable(name):
+        return None
+    return name
+
+
+def canonical_name(entry: Entry, plan: DirectoryPlan) -> str | None:
+    """The identity of an employee: NFC, lower case. Of several values the first in sorted order, so
+    that it is the same whichever of them was typed. None when the entry has no usable one."""
+    names = sorted(name for value in entry.values(plan.user_attribute) if (name := _folded(value)))
+    return names[0] if names and _printable(names[0]) else None
+
+
+def user_filter(plan: DirectoryPlan, name: str) -> str:
+    return plan.user_filter.replace("{username}", escaped(name))
+
+
+def group_filter(plan: DirectoryPlan, entry: Entry, name: str) -> str:
+    filled = plan.group_filter.replace("{username}", escaped(name))
+    return filled.replace("{dn}", escaped(entry.dn))
+
+
+def escaped(value: str) -> str:
+    """RFC 4515 section 3, and blanks too: ldap3 strips them from the ends of a value."""
+    text: str = escape_filter_chars(value)
+    return text.replace(" ", "\\20")
+
+
+def wanted_attributes(plan: DirectoryPlan) -> tuple[str, ...]:
+    """Everything that one search for an employee must bring."""
+    names = [plan.user_attribute, plan.display_attribute, *plan.attributes]
+    if plan.group_attribute:
+        names.append(plan.group_attribute)
+    return tuple({name.lower(): name for name in names}.values())
+
+
+def employee(entry: Entry, name: str, more_groups: Iterable[str], plan: DirectoryPlan) -> Employee:
+    """Put together what the directory said. Groups keep their spelling and are named once each."""
+    own = entry.values(plan.group_attribute) if plan.group_attribute else ()
+    shown = entry.values(plan.display_attribute)
+    return Employee(
+        name=name,
+        display_name=_one_line(shown[0]) if shown else name,
+        groups=tuple(dict.fromkeys((*own, *more_groups))),
+        attributes={
+            attribute: values[0]
+            for attribute in plan.attributes
+            if (values := entry.values(attribute))
+        },
+    )
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
+
+
+def _printable(text: str) -> bool:
+    """No control, format, surrogate or unassigned characters: the name goes into headers and logs,
+    and two names that look the same must not be two employees."""
+    return all(unicodedata.category(character)[0] != "C" for character in text)
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if unicodedata.category(c) != "Cc" else " " for c in text)
