@@ -9,7 +9,7 @@ from aiohttp import web
 
 from broker.directory.ldap_directory import LdapDirectory
 from broker.ledger.redis_ledger import RedisLedger
-from broker.policy.populations import PopulationRule, population_of
+from broker.policy.populations import PopulationRule
 from broker.portal.app import make_app
 from broker.portal.plan import PortalPlan
 from broker.site.tokens import KeyRing, Tokens
@@ -21,26 +21,19 @@ from broker.wiring.clocks import boot_time, civil_time
 from broker.wiring.directory import directory_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from broker.settings import Settings
     from broker.wiring.processes import Birth
 
 
 def portal_plan(settings: Settings) -> PortalPlan:
-    rules = tuple(
-        PopulationRule(population.name, tuple(population.groups), population.attributes)
-        for population in settings.populations
-    )
-
-    def decide(groups: tuple[str, ...], attributes: Mapping[str, str]) -> str | None:
-        return population_of(groups, attributes, rules)
-
     company = settings.company
     return PortalPlan(
         home=settings.home,
         applications=tuple(host.origin for host in settings.hosts),
-        population_of=decide,
+        populations=tuple(
+            PopulationRule(population.name, tuple(population.groups), population.attributes)
+            for population in settings.populations
+        ),
         session_lifetime=settings.sessions.lifetime,
         sessions_per_employee=settings.sessions.per_employee,
         company=company.name,
