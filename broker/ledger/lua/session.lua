@@ -1,0 +1,3 @@
+-- One session's record. ARGV: id.
+
+return sessions.valid_record(ARGV[1])
