@@ -1,4 +1,4 @@
-"""Make the lock: every dependency of ``pyproject.toml``, pinned and hashed, for Python 3.11 to 3.13.
+"""Make the lock: all dependencies of ``pyproject.toml``, pinned, hashed, for Python 3.11 to 3.13.
 
 One universal resolution over all groups, then written as one requirements file per group, each
 holding only what the groups below it do not: ``pip install --require-hashes -r lock/runtime.txt -r
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -82,7 +83,7 @@ def main() -> None:
         )
         known = {re.split(r"[=\[; ]", line)[0] for line in present.splitlines() if "==" in line}
         sys.stdout.write(f"keeping {len(known)} pins where they still fit\n")
-    everything = sum(groups.values(), [])
+    everything = list(chain.from_iterable(groups.values()))
     try:
         whole = compile_universal(everything, present)
     except subprocess.CalledProcessError:
@@ -92,8 +93,12 @@ def main() -> None:
         whole = compile_universal(everything, "")
     pins = "".join(whole.values())
     for group, below in GROUPS.items():
-        base = compile_universal(sum((groups[name] for name in below), []), pins) if below else {}
-        full = compile_universal(sum((groups[name] for name in (*below, group)), []), pins)
+        base = (
+            compile_universal([line for name in below for line in groups[name]], pins)
+            if below
+            else {}
+        )
+        full = compile_universal([line for name in (*below, group) for line in groups[name]], pins)
         own = {name: block for name, block in full.items() if base.get(name) != block}
         on_top = f" (on top of {' and '.join(below)})" if below else ""
         head = (

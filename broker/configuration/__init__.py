@@ -54,7 +54,7 @@ def load_with_doubts(
             settings = Settings.model_validate(source.data, context=context)
         except ValidationError as error:
             found += [fault for fault in faults_of(error, source) if _new(fault, found)]
-            draft = Draft.of_valid_sections(source.data, error, context)
+            draft = Draft.of_valid_parts(source.data, error, context)
         else:
             draft = Draft.of(settings)
         found += [_placed(source, at, say) for at, say in contradictions(draft)]

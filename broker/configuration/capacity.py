@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from broker.settings import DirectorySettings, Population
 
 _SYNC_TICK = 0.25
+_PORTAL = "portal"
 
 
 def pools(draft: Draft) -> Found:
-    pools = draft.pools or {}
-    for name, pool in pools.items():
+    for name, pool in draft.pools.items():
         at = ("pools", name)
+        if name == _PORTAL:
+            yield at, "portal is the broker's own pool: choose another name"
         whole = pool.connections
         if whole.guaranteed > whole.limit:
             yield (
@@ -46,7 +48,7 @@ def pools(draft: Draft) -> Found:
                 (*at, "populations"),
                 f"guarantees of {promised} together are above the pool's limit of {whole.limit}",
             )
-    promised = sum(pool.connections.guaranteed for pool in pools.values())
+    promised = sum(pool.connections.guaranteed for pool in draft.pools.values())
     if draft.connections is not None and promised > draft.connections.limit:
         yield (
             ("pools",),
@@ -56,10 +58,9 @@ def pools(draft: Draft) -> Found:
 
 
 def populations(draft: Draft) -> Found:
-    populations = draft.populations or []
     seen: dict[str, int] = {}
     everyone: str | None = None
-    for index, population in enumerate(populations):
+    for index, population in draft.populations.items():
         at = ("populations", index)
         if population.name in seen:
             yield (*at, "name"), f"is also that of populations[{seen[population.name]}]"
@@ -76,7 +77,7 @@ def populations(draft: Draft) -> Found:
                 (*at, "seats", "guaranteed"),
                 f"{share.guaranteed} is above the maximum of {share.maximum}",
             )
-    promised = sum(population.seats.guaranteed for population in populations)
+    promised = sum(population.seats.guaranteed for population in draft.populations.values())
     if draft.seats is not None and promised > draft.seats.limit:
         yield (
             ("populations",),
@@ -109,7 +110,7 @@ def seats(draft: Draft) -> Found:
 
 
 def levels(draft: Draft) -> Found:
-    for name, level in (draft.levels or {}).items():
+    for name, level in draft.levels.items():
         for index, population in enumerate(level.open_to):
             if population not in draft.population_names:
                 offer = nearest(population, draft.population_names)

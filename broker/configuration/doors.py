@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def listeners(draft: Draft) -> Found:
     seen: dict[str, int] = {}
-    for index, listener in enumerate(draft.listeners or ()):
+    for index, listener in draft.listeners.items():
         at = ("listeners", index)
         if listener.address in seen:
             yield (*at, "address"), f"is also that of listeners[{seen[listener.address]}]"
@@ -41,7 +41,7 @@ def admin(draft: Draft) -> Found:
         yield ("admin", "address"), "should be loopback or a Unix socket: it speaks no TLS"
     if len(draft.admin.token.get_secret_value()) < 16:
         yield ("admin", "token"), "is shorter than 16 characters"
-    taken = {listener.address for listener in draft.listeners or ()}
+    taken = {listener.address for listener in draft.listeners.values()}
     if draft.admin.address in taken:
         yield ("admin", "address"), "is also a public listener's"
 
@@ -49,7 +49,7 @@ def admin(draft: Draft) -> Found:
 def hosts(draft: Draft) -> Found:
     home = _authority(draft.home) if draft.home else None
     seen: dict[tuple[str, int], int] = {}
-    for index, host in enumerate(draft.hosts or ()):
+    for index, host in draft.hosts.items():
         at = ("hosts", index)
         authority = _authority(host.origin)
         if authority == home:

@@ -1,12 +1,12 @@
-"""A configuration while it is being checked: the sections that are valid by themselves.
+"""A configuration while it is being checked: the sections and entries that are valid by themselves.
 
-So a typing error in one section hides no contradiction between the others.
+So a typing error in one pool hides no contradiction between the others.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import TypeAdapter
 
@@ -26,7 +26,7 @@ from broker.settings import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pydantic import ValidationError
 
@@ -39,19 +39,20 @@ if TYPE_CHECKING:
 class Draft:
     """The valid sections of a file; None for one that is missing or at fault.
 
-    ``pool_names`` and ``population_names`` are also known where their sections are at fault.
+    Of lists and mappings the valid entries, by index or name. ``pool_names`` and
+    ``population_names`` also hold those whose entries are at fault.
     """
 
-    pool_names: frozenset[str]
-    population_names: frozenset[str]
+    pool_names: frozenset[str] = frozenset()
+    population_names: frozenset[str] = frozenset()
     home: str | None = None
-    listeners: list[Listener] | None = None
-    hosts: list[Host] | None = None
-    pools: dict[str, Pool] | None = None
-    populations: list[Population] | None = None
+    listeners: Mapping[int, Listener] = field(default_factory=dict)
+    hosts: Mapping[int, Host] = field(default_factory=dict)
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+    populations: Mapping[int, Population] = field(default_factory=dict)
     seats: Seats | None = None
     connections: Connections | None = None
-    levels: dict[str, Level] | None = None
+    levels: Mapping[str, Level] = field(default_factory=dict)
     directory: DirectorySettings | None = None
     sessions: Sessions | None = None
     ledger: LedgerSettings | None = None
@@ -59,21 +60,31 @@ class Draft:
 
     @classmethod
     def of(cls, settings: Settings) -> Draft:
-        return cls(
-            frozenset(settings.pools),
-            frozenset(population.name for population in settings.populations),
-            **{name: getattr(settings, name) for name in _sections()},
-        )
+        """Everything: the file is valid."""
+        sections = {name: _entries(getattr(settings, name)) for name in _sections()}
+        names = frozenset(population.name for population in settings.populations)
+        return cls(frozenset(settings.pools), names, **sections)
 
     @classmethod
-    def of_valid_sections(
+    def of_valid_parts(
         cls, data: dict[str, Any], error: ValidationError, context: dict[str, Any]
     ) -> Draft:
-        at_fault = {details["loc"][0] for details in error.errors() if details["loc"]}
-        sections = {}
+        """What ``error`` says nothing about."""
+        places = {details["loc"] for details in error.errors()}
+        at_fault = {place[:depth] for place in places for depth in (1, 2)}
+        sections: dict[str, Any] = {}
         for name in _sections():
-            if name in data and name not in at_fault:
-                model = Settings.model_fields[name]
+            model = Settings.model_fields[name]
+            if name not in data or (name,) in places:
+                continue
+            if name in _COLLECTIONS:
+                adapter = TypeAdapter[Any](get_args(model.annotation)[-1])
+                sections[name] = {
+                    key: adapter.validate_python(entry, context=context)
+                    for key, entry in _entries(data[name]).items()
+                    if (name, key) not in at_fault
+                }
+            elif (name,) not in at_fault:
                 kind: Any = Annotated[(model.annotation, *model.metadata, None)]
                 adapter = TypeAdapter[Any](kind)
                 sections[name] = adapter.validate_python(data[name], context=context)
@@ -89,5 +100,13 @@ class Draft:
         )
 
 
+_COLLECTIONS = ("listeners", "hosts", "pools", "populations", "levels")
+
+
 def _sections() -> list[str]:
-    return [field.name for field in fields(Draft) if field.name in Settings.model_fields]
+    return [part.name for part in fields(Draft) if part.name in Settings.model_fields]
+
+
+def _entries(section: Any) -> Any:
+    """A list as a mapping from its indices; anything else as it is."""
+    return dict(enumerate(section)) if isinstance(section, list) else section

@@ -61,8 +61,11 @@ def read(text: str, environ: Mapping[str, str]) -> Source:
         root = yaml.compose(text, Loader=_CoreLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
         says = " ".join(filter(None, (error.context, error.problem)))
-        source.faults.append(Fault(mark.line + 1 if mark else 1, (), f"is not YAML: {says}"))
+        if "${" in text.split("\n")[line - 1]:
+            says += ' (inside { } and [ ] write "${NAME}" in quotes)'
+        source.faults.append(Fault(line, (), f"is not YAML: {says}"))
         return source
     except yaml.YAMLError as error:
         source.faults.append(Fault(1, (), f"is not YAML: {str(error).splitlines()[0]}"))
