@@ -1,9 +1,8 @@
 """Spending grants and knowing sessions on one worker: the part of admission that never waits.
 
-The gateway's fast path calls ``SessionCache.peek``, ``Person.seated`` and ``Spending.take`` inside a
-protocol callback: they are synchronous, touch only memory, and read deadlines against a *fresh*
+The gateway's fast path calls ``SessionCache.peek`` and ``Cell.take`` inside a protocol callback: they are synchronous, touch only memory, and read deadlines against a *fresh*
 ``now`` (CLOCK_BOOTTIME seconds as float), never a timer. What they cannot decide (unknown cookie,
-no seat, spent grant) belongs to the coroutines in ``claims.py`` and ``waiters.py``.
+no seat, spent grant) belongs to the coroutines in ``claims.py`` and to ``Cell.wait``.
 """
 
 from __future__ import annotations
@@ -117,7 +116,7 @@ class Hold:
 class Cell:
     """What this worker may spend for one pool x population.
 
-    Spendable while ``used < cap`` and ``now < fence_at`` (CLOCK_BOOTTIME seconds, already 2 s early).
+    Spendable while ``used < cap`` and ``now < fence_at`` (CLOCK_BOOTTIME seconds, 2 s early).
     ``short`` is called when the grant is spent or nearly so: it asks for a sync at once.
     """
 
@@ -144,14 +143,14 @@ class Cell:
             return hold
         return None
 
-    async def wait(self, person: Person, timeout: float) -> Hold | None:
-        """Spend one within ``timeout`` seconds, first come first served; None when it passed."""
+    async def wait(self, person: Person, seconds: float) -> Hold | None:
+        """Spend one within ``seconds``, first come first served; None when it passed."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Hold | None] = loop.create_future()
         waiter = Waiter(person, future, self.clock())
         self.waiters.append(waiter)
         self.short()
-        timer = loop.call_later(timeout, waiter.give_up)
+        timer = loop.call_later(seconds, waiter.give_up)
         try:
             self.serve_waiters()
             return await future

@@ -1,7 +1,7 @@
 """The entry of a child process: read the configuration, find out which part it is, run that part.
 
-The supervisor writes the command line (``command``) and this module reads it back (``run_process``):
-``broker _process KIND SLOT INCARNATION FDS CONFIGURATION``. Configuration and secrets are read again
+``command`` writes the command line and ``run_process`` reads it back: ``broker _process KIND SLOT
+INCARNATION FDS CONFIGURATION``. Configuration and secrets are read again
 by each child, so that nothing secret is ever seen in a process list.
 """
 
@@ -58,7 +58,9 @@ def run_process(arguments: Sequence[str]) -> int:
     kind, slot, incarnation, fds, configuration = arguments
     name = f"worker-{slot}" if kind == "worker" else kind
     logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s {name} %(levelname)s %(message)s"
+        level=logging.INFO,
+        stream=sys.stderr,
+        format=f"%(asctime)s {name} %(levelname)s %(message)s",
     )
     try:
         part = _part(kind)

@@ -50,7 +50,9 @@ def serve(path: Path, *, first_start: bool = False) -> int:
     or seats could have been forgotten (see the ledger's *learning*).
     """
     logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s supervisor %(levelname)s %(message)s"
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s supervisor %(levelname)s %(message)s",
     )
     settings = load(path)
     settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
