@@ -1,9 +1,9 @@
 """The witness: what one backend sees itself, counted where the bytes arrive.
 
 ``Witness`` holds the counts and the last heads; ``Tap`` is the protocol between a socket and
-aiohttp that feeds it. An exchange begins when its head is complete and ends *before* the last byte of its
-answer is written (or when the connection ends), so that the witness never counts an exchange the
-broker has rightly given back already: what it reports over a limit really was over the limit.
+aiohttp that feeds it. An exchange begins when its head is complete and ends *before* the last byte
+of its answer is written (or when the connection ends), so that the witness never counts an exchange
+the broker has rightly given back already: what it reports over a limit really was over the limit.
 WebSockets and event streams count until they close. Health checks and the witness's own requests
 (those that did not come through the broker) do not count.
 """

@@ -1,0 +1,92 @@
+"""What the demo says: a line while it starts, what to try when it runs, why it could not.
+
+Writes to the given streams only; a reader that went away ends nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from broker.demo.parts import PartFailed
+    from broker.demo.plan import Plan
+
+
+class Voice:
+    """``out`` is for what was asked for, ``aside`` (standard error) for progress and trouble."""
+
+    def __init__(self, out: TextIO, aside: TextIO) -> None:
+        self._out = out
+        self._aside = aside
+        self._began = time.monotonic()
+        self._live = aside.isatty()
+        self._width = 0
+
+    def progress(self, done: int, of: int, what: str) -> None:
+        """One line that is written over on a terminal, a line each elsewhere."""
+        seconds = time.monotonic() - self._began
+        bar = "#" * done + "." * (of - done)
+        line = f"Starting the demo [{bar}] {seconds:4.1f} s  {what}"
+        if self._live:
+            self._write(self._aside, "\r" + line.ljust(self._width))
+            self._width = len(line)
+            if done == of:
+                self._write(self._aside, "\n")
+        else:
+            self._write(self._aside, line + "\n")
+
+    def say(self, text: str) -> None:
+        self._write(self._aside, ("\n" if self._live and self._width else "") + text + "\n")
+        self._width = 0
+
+    def failed(self, error: PartFailed) -> None:
+        tail = "\n".join(f"    {line}" for line in error.tail.splitlines())
+        self.say(f"{error}. The end of {error.log}:\n{tail or '    (it is empty)'}")
+
+    def ready(self, known: dict[str, Any], plan: Plan) -> None:
+        self._write(self._out, f"READY {json.dumps(known)}\n")
+        self._write(self._out, welcome(known, plan))
+
+    @staticmethod
+    def _write(stream: TextIO, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody reads any more
+            stream.write(text)
+            stream.flush()
+
+
+def welcome(known: dict[str, Any], plan: Plan) -> str:
+    """For people: where to go, as whom, and what to try."""
+    people, apps = known["accounts"], known["apps"]
+    feed_host = apps["feed"].removeprefix("https://").split(":")[0]
+    command = "broker demo" if plan.state.name == ".demo" else f"broker demo --state {plan.state}"
+    return f"""
+  The demo runs: {plan.seats} seats, {plan.workers} workers. Ctrl-C stops it.
+
+  Open      {apps["feed"]}   the feed
+            {apps["wiki"]}   the wiki, which shows the verified assertion
+            {known["home"]}        the home host: login, my session
+  Log in    sales     {_some(people["sales"])}
+            managers  {_some(people["managers"])}
+            others    {_some(people["everyone"])}   (not admitted at first)
+            password  {known["password"]}   (everybody's)
+
+  The browser does not know the demo's CA yet. Either accept its warning once for each host, or
+  import {known["ca"]} as an authority for websites; it can vouch for localhost only.
+  Names under .localhost are this machine in Chromium and Firefox. For curl:
+    curl --cacert {known["ca"]} --resolve {feed_host}:{plan.public_port}:127.0.0.1 \\
+         -i {apps["feed"]}/
+
+  Try       {command.replace("demo", "demo arrive 100", 1)}
+            curl {known["backends"]["feed"][0]}/oracle          what a backend sees itself
+            curl -d '{{"delay_seconds": 2}}' {known["backends"]["feed"][0]}/oracle
+                                  slow it down; {{"mend": true}} ends that
+  Operate   {known["admin"]}   /metrics, /readyz; the rest with the token in {plan.environment_file}
+  Logs      {plan.state / "logs"}
+"""
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3])
