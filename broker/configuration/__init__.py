@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -27,16 +28,16 @@ if TYPE_CHECKING:
 __all__ = ["digest", "load", "load_with_doubts"]
 
 
-def load(path: pathlib.Path, environ: Mapping[str, str]) -> Settings:
+def load(path: pathlib.Path, environ: Mapping[str, str] | None = None) -> Settings:
     """The settings in ``path``. Raises ConfigurationError; its ``faults`` are ``FILE:LINE: ...``.
 
-    ``environ`` is what ``${NAME}`` is looked up in. Relative paths start in the file's folder.
+    ``${NAME}`` is looked up in ``environ`` (None: the process's). Relative paths start in the file's folder.
     """
     return load_with_doubts(path, environ)[0]
 
 
 def load_with_doubts(
-    path: pathlib.Path, environ: Mapping[str, str]
+    path: pathlib.Path, environ: Mapping[str, str] | None = None
 ) -> tuple[Settings, tuple[str, ...]]:
     """The settings, and what is allowed but probably not meant, written like faults."""
     try:
@@ -45,7 +46,7 @@ def load_with_doubts(
         cause = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         reason = f"{path}: cannot be read: {cause}"
         raise ConfigurationError(reason, (reason,)) from None
-    source = read(text, environ)
+    source = read(text, os.environ if environ is None else environ)
     context = {"folder": path.absolute().parent}
     found = list(source.faults)
     settings = None
