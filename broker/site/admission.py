@@ -1,8 +1,9 @@
 """Spending grants and knowing sessions on one worker: the part of admission that never waits.
 
-The gateway's fast path calls ``SessionCache.peek`` and ``Cell.take`` inside a protocol callback: they are synchronous, touch only memory, and read deadlines against a *fresh*
-``now`` (CLOCK_BOOTTIME seconds as float), never a timer. What they cannot decide (unknown cookie,
-no seat, spent grant) belongs to the coroutines in ``claims.py`` and to ``Cell.wait``.
+The gateway's fast path calls ``SessionCache.peek`` and ``Cell.take`` inside a protocol
+callback: they are synchronous, touch only memory, and read deadlines against a *fresh* ``now``
+(CLOCK_BOOTTIME seconds as float), never a timer. What they cannot decide (unknown cookie, no seat,
+spent grant) belongs to the coroutines in ``claims.py`` and to ``Cell.wait``.
 """
 
 from __future__ import annotations

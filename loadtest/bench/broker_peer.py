@@ -1,4 +1,4 @@
-"""The broker as a peer: one worker with everything on, and one employee logged in through its pages.
+"""The broker as a peer: one worker, everything on, one employee logged in through its pages.
 
 Session, seat touches, quota, identity headers with assertion, metrics and access log are as in
 production. The listener is plain on loopback, as the peers' are. CPU is counted over the whole
@@ -55,7 +55,7 @@ def broker(folder: Path, backend_port: int) -> Iterator[Target]:
         )
         serve = [sys.executable, "-m", "broker", "serve", "-c", str(configuration), "--first-start"]
         process = stack.enter_context(running(serve, port, folder / "broker.log"))
-        cookie = asyncio.run(_log_in(port, folder / "broker.log"))
+        cookie = _cookie(port, folder / "broker.log")
         yield Target(
             "broker",
             f"http://127.0.0.1:{port}/",
@@ -119,7 +119,14 @@ def _settings(
     }
 
 
-async def _log_in(port: int, log: Path) -> str:
+def _cookie(port: int, log: Path) -> str:
+    try:
+        return asyncio.run(_log_in(port))
+    except (RuntimeError, aiohttp.ClientError) as error:
+        raise RuntimeError(f"{error}\n{log.read_text()[-3000:]}") from error
+
+
+async def _log_in(port: int) -> str:
     """The application host's cookie of one employee, by the pages a browser would go through."""
     name = employees.accounts(LDIF)["sales"][0]
     wanted = APP + "/"
@@ -153,5 +160,5 @@ async def _log_in(port: int, log: Path) -> str:
             elif answer.status == 200 and "__Host-broker" in cookies and wanted == APP + "/":
                 return cookies["__Host-broker"]
             else:
-                raise RuntimeError(f"{method} {wanted}: {answer.status}\n{log.read_text()[-3000:]}")
+                raise RuntimeError(f"{method} {wanted}: {answer.status}")
     raise RuntimeError("the login went round in circles")

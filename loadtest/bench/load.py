@@ -1,4 +1,4 @@
-"""Load from wrk: keep-alive connections, a browser's headers, percentiles out of its own histogram."""
+"""Load from wrk: keep-alive connections, a browser's headers, percentiles from its histogram."""
 
 from __future__ import annotations
 
