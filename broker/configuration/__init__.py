@@ -31,7 +31,8 @@ __all__ = ["digest", "load", "load_with_doubts"]
 def load(path: pathlib.Path, environ: Mapping[str, str] | None = None) -> Settings:
     """The settings in ``path``. Raises ConfigurationError; its ``faults`` are ``FILE:LINE: ...``.
 
-    ``${NAME}`` is looked up in ``environ`` (None: the process's). Relative paths start in the file's folder.
+    ``${NAME}`` is looked up in ``environ`` (None: the process's own). Relative paths start in the
+    file's folder.
     """
     return load_with_doubts(path, environ)[0]
 
