@@ -1,0 +1,1 @@
+"""Operations: API, metrics, readiness and console, on a listener of their own."""

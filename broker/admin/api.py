@@ -1,0 +1,193 @@
+"""``/api/v1``: what operators ask and change, in terms of the ledger and this host's processes.
+
+Handlers only ask, call a view and answer; errors are raised and become problems in ``guard.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from broker.admin import views
+from broker.admin.guard import problem
+from broker.admin.operations import Operation, Parameter, openapi
+from broker.errors import LedgerAway, Refused, Stale
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from broker.admin.processes import HostState, Processes
+    from broker.ledger.port import Ledger, RevocationKind, Usage, WorkerView
+    from broker.policy.limits import LimitsDocument
+
+_SELECTORS: dict[str, RevocationKind] = {"employee": "employee", "population": "population"}
+
+
+class Api:
+    """``propose`` reads this host's configuration again and makes the limits document it asks for;
+    it raises ConfigurationError with all faults."""
+
+    def __init__(
+        self,
+        site: str,
+        ledger: Ledger,
+        processes: Processes,
+        propose: Callable[[], LimitsDocument],
+    ) -> None:
+        self._site = site
+        self._ledger = ledger
+        self._processes = processes
+        self._propose = propose
+        self.operations = self._table()
+
+    async def snapshot(self) -> tuple[HostState, Usage | None, Sequence[WorkerView]]:
+        """This host and the ledger at once; without the ledger, None and nobody."""
+        async with asyncio.TaskGroup() as both:
+            host = both.create_task(self._processes.state())
+            books = both.create_task(self._books())
+        return host.result(), *books.result()
+
+    async def _books(self) -> tuple[Usage | None, Sequence[WorkerView]]:
+        try:
+            return await self._ledger.usage(), await self._ledger.workers()
+        except LedgerAway:
+            return None, ()
+
+    async def workers(self, _: web.Request) -> web.Response:
+        return web.json_response(views.workers(*await self.snapshot()))
+
+    async def capacity(self, _: web.Request) -> web.Response:
+        usage = await self._ledger.usage()
+        etag = {"ETag": f'"{usage.limits.number}"'}
+        return web.json_response(views.capacity(usage), headers=etag)
+
+    async def pools(self, _: web.Request) -> web.Response:
+        usage = await self._ledger.usage()
+        return web.json_response(views.pools(usage, await self._processes.state()))
+
+    async def waiting(self, _: web.Request) -> web.Response:
+        return web.json_response(views.waiting(await self._ledger.usage()))
+
+    async def sessions(self, request: web.Request) -> web.Response:
+        employee = _only(request, "employee")
+        found = await self._ledger.sessions(employee)
+        return web.json_response({"sessions": [views.session(each) for each in found]})
+
+    async def revoke_session(self, request: web.Request) -> web.Response:
+        """A session the ledger does not know may still be honoured by its signature (the ledger
+        lost its memory): it is revoked all the same, and the answer says so."""
+        session_id = request.match_info["id"]
+        known = await self._ledger.session(session_id) is not None
+        number = await self._ledger.revoke("session", session_id)
+        return web.json_response({"revocation": number, "known": known})
+
+    async def revoke_sessions(self, request: web.Request) -> web.Response:
+        if len(request.query) != 1:
+            raise Refused("say whose: employee=NAME, population=NAME or everybody=yes")
+        ((selector, subject),) = request.query.items()
+        if selector == "everybody" and subject == "yes":
+            number = await self._ledger.revoke("everybody", "")
+        elif selector in _SELECTORS and subject:
+            number = await self._ledger.revoke(_SELECTORS[selector], subject)
+        else:
+            raise Refused("say whose: employee=NAME, population=NAME or everybody=yes")
+        return web.json_response({"revocation": number})
+
+    async def reload(self, request: web.Request) -> web.Response:
+        """Every process of this host takes the configuration file anew; with ``publish`` the limits
+        in it become the site's, if they are still at the version the caller has seen."""
+        wanted = await _body(request)
+        publish = wanted.pop("publish", False)
+        if wanted or not isinstance(publish, bool):
+            raise Refused('the body is {} or {"publish": true}')
+        if not publish:
+            await self._processes.reload()
+            return web.json_response({"reloaded": True, "version": None})
+        seen = request.headers.get("If-Match", "").strip('"')
+        if not seen.isdecimal():
+            return problem(428, 'publishing needs If-Match: "VERSION" as seen in /api/v1/capacity')
+        document = self._propose()
+        present = await self._ledger.limits()
+        if present is not None and present.number != int(seen):
+            raise Stale(f"the limits are at version {present.number}, not {seen}")
+        await self._processes.reload()
+        published = await self._ledger.publish(document, if_match=int(seen))
+        return web.json_response({"reloaded": True, "version": published.number})
+
+    async def description(self, _: web.Request) -> web.Response:
+        return web.json_response(openapi(self.operations, self._site))
+
+    def _table(self) -> tuple[Operation, ...]:
+        employee = Parameter("employee", "query", "the canonical login name", required=True)
+        return (
+            Operation("GET", "/workers", "Workers of the site", self.workers, {200: "the workers"}),
+            Operation(
+                "GET", "/capacity", "Limits in force and what is taken", self.capacity,
+                {200: "a consistent snapshot"},
+            ),
+            Operation(
+                "GET", "/pools", "Pools and their servers", self.pools, {200: "the pools"}
+            ),
+            Operation(
+                "GET", "/waiting", "The waiting room by population", self.waiting,
+                {200: "how many wait and are called"},
+            ),
+            Operation(
+                "GET", "/sessions", "Sessions of one employee", self.sessions,
+                {200: "the sessions", 400: "no employee named"}, (employee,),
+            ),
+            Operation(
+                "DELETE", "/sessions/{id}", "End one session", self.revoke_session,
+                {200: "revoked; known tells whether the ledger had it"},
+                (Parameter("id", "path", "the session's id"),),
+            ),
+            Operation(
+                "DELETE", "/sessions", "End the sessions of an employee, a population, everybody",
+                self.revoke_sessions,
+                {200: "revoked", 400: "not exactly one of the parameters"},
+                (
+                    Parameter("employee", "query", "end this employee's sessions"),
+                    Parameter("population", "query", "end this population's sessions"),
+                    Parameter("everybody", "query", "yes: end every session of the site"),
+                ),
+            ),
+            Operation(
+                "POST", "/reload", "Take the configuration file anew", self.reload,
+                {
+                    200: "taken by every process of this host",
+                    400: "refused, with the reason: everything stays as it was",
+                    412: "the limits have changed since that version",
+                    428: "publishing without If-Match",
+                },
+                (Parameter("If-Match", "header", "with publish: the version seen"),),
+                {
+                    "type": "object",
+                    "properties": {"publish": {"type": "boolean", "default": False}},
+                    "additionalProperties": False,
+                },
+            ),
+            Operation(
+                "GET", "/openapi.json", "This document", self.description, {200: "OpenAPI 3.1"}
+            ),
+        )  # fmt: skip
+
+
+def _only(request: web.Request, name: str) -> str:
+    """The one query parameter this operation has. Raises Refused."""
+    if set(request.query) != {name} or len(request.query) != 1 or not request.query[name]:
+        raise Refused(f"this needs the parameter {name}, once, and no other")
+    return request.query[name]
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    text = await request.text()
+    try:
+        value = json.loads(text) if text.strip() else {}
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise Refused("the body is not a JSON object")
+    return value

@@ -1,0 +1,117 @@
+"""One metrics page out of those of several processes, by the rules written in ``names.py``.
+
+Counters and histograms of a restarted process begin at 0 again. A sum over processes must not fall
+for that reason, or every rate() would show a burst that never was: what a process instance had
+counted when last seen is kept and added on. Pure: it is given the texts, and gives one back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+from broker.telemetry import names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+Key = tuple[str, tuple[tuple[str, str], ...]]
+"""A series: the sample's name (with ``_total``, ``_bucket``, ...) and its sorted labels."""
+
+_FAMILIES = {metric.family: metric for metric in names.every()}
+_COMBINE: dict[names.Merge, Callable[[list[float]], float]] = {"sum": sum, "max": max, "min": min}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One process's exposition. ``process``: its name (``worker-0``); ``instance``: tells one life
+    of it from the next."""
+
+    process: str
+    instance: str
+    text: str
+
+
+@dataclass(slots=True)
+class _Seen:
+    instance: str
+    growing: dict[Key, float] = field(default_factory=dict)
+
+
+class Merger:
+    """Remembers, between scrapes, what each process had counted."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+        self._kept: dict[Key, float] = {}
+
+    def merge(self, pages: Iterable[Page]) -> bytes:
+        """The merged exposition. A process that is missing this time keeps its counters (they did
+        happen) and loses its gauges (they are about now). Families not in ``names.py`` are left
+        out: there is no rule for them."""
+        gauges: dict[Key, list[float]] = {}
+        for page in pages:
+            growing: dict[Key, float] = {}
+            for metric, key, value in _samples(page.text):
+                if metric.kind == "gauge":
+                    gauges.setdefault(key, []).append(value)
+                else:
+                    growing[key] = value
+            self._remember(page, growing)
+        totals = dict(self._kept)
+        for seen in self._seen.values():
+            for key, value in seen.growing.items():
+                totals[key] = totals.get(key, 0.0) + value
+        for key, values in gauges.items():
+            totals[key] = _COMBINE[_FAMILIES[key[0]].merge](values)
+        return _render(totals)
+
+    def _remember(self, page: Page, growing: dict[Key, float]) -> None:
+        before = self._seen.get(page.process)
+        if before is not None and before.instance != page.instance:
+            for key, value in before.growing.items():
+                self._kept[key] = self._kept.get(key, 0.0) + value
+        self._seen[page.process] = _Seen(page.instance, growing)
+
+
+def _samples(text: str) -> Iterator[tuple[names.Metric, Key, float]]:
+    for family in text_string_to_metric_families(text):
+        metric = _FAMILIES.get(family.name)
+        if metric is not None:
+            for sample in family.samples:
+                yield metric, (sample.name, tuple(sorted(sample.labels.items()))), sample.value
+
+
+class _Merged(Collector):
+    def __init__(self, totals: Mapping[Key, float]) -> None:
+        self._families: dict[str, Family] = {}
+        by_sample = {
+            name: metric for metric in _FAMILIES.values() for name in _sample_names(metric)
+        }
+        for (name, labels), value in totals.items():
+            metric = by_sample[name]
+            family = self._families.get(metric.family)
+            if family is None:
+                family = Family(metric.family, metric.help, metric.kind)
+                self._families[metric.family] = family
+            family.add_sample(name, dict(labels), value)
+
+    def collect(self) -> Iterator[Family]:
+        return (self._families[name] for name in _FAMILIES if name in self._families)
+
+
+def _sample_names(metric: names.Metric) -> tuple[str, ...]:
+    if metric.kind == "histogram":
+        return tuple(f"{metric.name}_{part}" for part in ("bucket", "sum", "count"))
+    return (metric.name,)
+
+
+def _render(totals: Mapping[Key, float]) -> bytes:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Merged(totals))
+    return generate_latest(registry)

@@ -1,0 +1,87 @@
+"""The processes of this host as they tell it themselves, over the control sockets in ``run_dir``.
+
+Whoever has a file there is asked; whoever does not answer in time is simply missing, and the
+callers say so. Nothing is cached: an answer is of this moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from broker.admin.merge import Page
+from broker.errors import NotFound, Refused
+from broker.telemetry.control import SUFFIX, control_path
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from broker.telemetry.control import ControlClient
+
+_log = logging.getLogger(__name__)
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """``supervisor``: its state, or None when it does not answer. ``workers``: name -> state of
+    those that answer."""
+
+    supervisor: Mapping[str, Any] | None
+    workers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def children(self) -> Mapping[str, Mapping[str, Any]]:
+        """The supervisor's children by incarnation."""
+        listed = self.supervisor.get("children", []) if self.supervisor else []
+        return {child["incarnation"]: child for child in listed if child.get("incarnation")}
+
+    def expected(self) -> tuple[str, ...]:
+        """Names of the workers that the supervisor keeps."""
+        listed = self.supervisor.get("children", []) if self.supervisor else []
+        return tuple(child["name"] for child in listed if child.get("kind") == "worker")
+
+
+class Processes:
+    """Asks all of them at once."""
+
+    def __init__(self, run_dir: Path, client: ControlClient) -> None:
+        self._run_dir = run_dir
+        self._client = client
+
+    async def state(self) -> HostState:
+        answers = await self._ask(self._client.state)
+        return HostState(
+            answers.get("supervisor"),
+            {name: state for name, state in answers.items() if name.startswith("worker-")},
+        )
+
+    async def pages(self) -> list[Page]:
+        """The metrics of every process that answers."""
+        answers = await self._ask(self._client.metrics)
+        return [Page(name, instance, text) for name, (text, instance) in answers.items()]
+
+    async def reload(self) -> None:
+        """Tell the supervisor, which tells the others. Raises Refused with its reason, NotFound
+        when it does not answer."""
+        await self._client.act(control_path(self._run_dir, "supervisor"), "reload")
+
+    async def _ask(self, question: Callable[[Path], Awaitable[_Answer]]) -> dict[str, _Answer]:
+        paths = sorted(self._run_dir.glob(f"*{SUFFIX}"))
+        answers = await asyncio.gather(*(self._one(question, path) for path in paths))
+        return {
+            path.name.removesuffix(SUFFIX): answer
+            for path, answer in zip(paths, answers, strict=True)
+            if answer is not None
+        }
+
+    async def _one(
+        self, question: Callable[[Path], Awaitable[_Answer]], path: Path
+    ) -> _Answer | None:
+        try:
+            return await question(path)
+        except (NotFound, Refused) as error:
+            _log.warning("%s", error.reason)
+            return None
