@@ -1,0 +1,188 @@
+"""The gateway's own answers: a small page for people, problem+json (RFC 9457) for programs.
+
+Everything is rendered once at the start, per reason and language, so that a refusal costs less than
+what it refuses. Texts never say anything of the inside: no host name, no address, no error text.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from html import escape
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from broker.site import language
+from broker.site.language import mark
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why the gateway answers itself. ``counted``: the reason under which telemetry counts it."""
+
+    status: int
+    text: str
+    counted: str
+
+
+BAD_REQUEST: Final = Reason(400, mark("The request was not understood."), "bad_request")
+UNKNOWN_HOST: Final = Reason(400, mark("Nothing is served under this name."), "unknown_host")
+STRANGER: Final = Reason(
+    401,
+    mark("You are not logged in. Open this site in a browser window to log in."),
+    "not_logged_in",
+)
+NOT_ADMITTED: Final = Reason(
+    403, mark("Remote access is not open to you at present."), "not_admitted"
+)
+WRONG_ORIGIN: Final = Reason(
+    403, mark("Connections from this page are not allowed here."), "bad_request"
+)
+NOT_FOUND: Final = Reason(404, mark("There is nothing at this address."), "bad_request")
+NOT_ALLOWED: Final = Reason(405, mark("This method is not served here."), "bad_request")
+TOO_SLOW: Final = Reason(408, mark("The request did not arrive in time."), "too_slow")
+TOO_LARGE: Final = Reason(413, mark("What was sent is too large."), "too_large")
+LONG_TARGET: Final = Reason(414, mark("The address is too long."), "too_large")
+EXPECTATION: Final = Reason(
+    417, mark("The request expects something that is not offered here."), "bad_request"
+)
+TOO_MANY: Final = Reason(
+    429,
+    mark("You have too many connections open at this moment. Close some and try again."),
+    "per_employee",
+)
+TOO_SOON: Final = Reason(429, mark("Asked again too soon."), "bad_request")
+LARGE_HEAD: Final = Reason(431, mark("The request's header fields are too large."), "too_large")
+NO_SERVER: Final = Reason(
+    502,
+    mark("The application does not answer at present. Please try again in a moment."),
+    "no_server",
+)
+BROKEN_ANSWER: Final = Reason(
+    502, mark("The application gave an answer that cannot be passed on."), "no_server"
+)
+NO_SEAT: Final = Reason(
+    503, mark("All places are taken at this moment. Please try again shortly."), "no_seat"
+)
+NO_CONNECTION: Final = Reason(
+    503,
+    mark("The application is busy at this moment. Please try again shortly."),
+    "no_connection",
+)
+LEDGER_AWAY: Final = Reason(
+    503,
+    mark("Places cannot be checked at this moment. Please try again shortly."),
+    "ledger_away",
+)
+TOO_LATE: Final = Reason(
+    504, mark("The application took too long to answer. Please try again."), "no_server"
+)
+
+REASONS: Final = (
+    BAD_REQUEST, UNKNOWN_HOST, STRANGER, NOT_ADMITTED, WRONG_ORIGIN, NOT_FOUND, NOT_ALLOWED,
+    TOO_SLOW, TOO_LARGE, LONG_TARGET, EXPECTATION, TOO_MANY, TOO_SOON, LARGE_HEAD, NO_SERVER,
+    BROKEN_ANSWER, NO_SEAT, NO_CONNECTION, LEDGER_AWAY, TOO_LATE,
+)  # fmt: skip
+BY_STATUS: Final = {
+    400: BAD_REQUEST, 408: TOO_SLOW, 413: TOO_LARGE, 414: LONG_TARGET, 417: EXPECTATION,
+    431: LARGE_HEAD, 502: BROKEN_ANSWER,
+}  # fmt: skip
+
+PAGE: Final = """<!doctype html>
+<html lang="{language}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 1rem/1.5 system-ui, sans-serif; margin: 0; min-height: 100vh; display: grid;
+  place-items: center; background: #f4f6fa; color: #1c2433; }}
+main {{ max-width: 32rem; margin: 1rem; padding: 2rem; background: #fff; border-radius: .75rem;
+  box-shadow: 0 1px 4px #0002; }}
+h1 {{ font-size: 1.25rem; margin: 0 0 .5rem; }}
+p {{ margin: 0; }}
+@media (prefers-color-scheme: dark) {{
+  body {{ background: #10141c; color: #e7ebf3; }} main {{ background: #1a2130; }} }}
+</style>
+</head>
+<body><main><h1>{title}</h1><p>{text}</p></main></body>
+</html>
+"""
+
+
+def phrase(status: int) -> str:
+    """The standard reason phrase."""
+    return HTTPStatus(status).phrase
+
+
+class Answers:
+    """Heads and bodies, ready to be sent."""
+
+    def __init__(self, languages: Iterable[str] = language.LANGUAGES) -> None:
+        self._pages: dict[tuple[Reason, str], bytes] = {}
+        self._problems: dict[tuple[Reason, str], bytes] = {}
+        for tag in languages:
+            translate = language.gettext(tag)
+            title = translate(mark("Remote access"))
+            for reason in REASONS:
+                text = translate(reason.text)
+                page = PAGE.format(language=tag, title=escape(title), text=escape(text))
+                self._pages[reason, tag] = page.encode()
+                problem = {
+                    "type": "about:blank",
+                    "title": phrase(reason.status),
+                    "status": reason.status,
+                    "detail": text,
+                }
+                self._problems[reason, tag] = json.dumps(problem, ensure_ascii=False).encode()
+
+    def answer(
+        self,
+        reason: Reason,
+        *,
+        page: bool,
+        accept_language: bytes = b"",
+        extra: bytes = b"",
+        close: bool,
+        bodiless: bool = False,
+        date: bytes = b"",
+    ) -> bytes:
+        """The whole response. ``extra``: finished header lines. ``bodiless``: answer to HEAD."""
+        tag = language.negotiate(accept_language.decode("latin-1"))
+        found = self._pages if page else self._problems
+        body = found.get((reason, tag)) or found[reason, language.LANGUAGES[0]]
+        kind = b"text/html; charset=utf-8" if page else b"application/problem+json"
+        lines = extra + b"Content-Language: %b\r\nVary: Accept-Language, Accept\r\n" % tag.encode()
+        if page:
+            lines += (
+                b"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; "
+                b"frame-ancestors 'none'\r\n"
+            )
+        return whole(reason.status, kind, body, lines, close=close, bodiless=bodiless, date=date)
+
+
+def whole(
+    status: int,
+    content_type: bytes,
+    body: bytes,
+    extra: bytes = b"",
+    *,
+    close: bool,
+    bodiless: bool = False,
+    date: bytes = b"",
+) -> bytes:
+    """A complete response with our framing. Never cached."""
+    return b"".join(
+        (
+            b"HTTP/1.1 %d %b\r\n" % (status, phrase(status).encode()),
+            b"Date: %b\r\n" % date if date else b"",
+            b"Content-Type: %b\r\nContent-Length: %d\r\n" % (content_type, len(body)),
+            b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
+            extra,
+            b"Connection: close\r\n\r\n" if close else b"\r\n",
+            b"" if bodiless else body,
+        )
+    )

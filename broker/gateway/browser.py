@@ -1,0 +1,442 @@
+"""The browser's end of a connection: bytes in, heads and bodies out to an exchange; and back.
+
+It cuts the stream into heads and bodies, keeps the browser to its deadlines, and answers pipelined
+requests in order by not reading on while an exchange is in flight. It decides nothing about a
+request: that is ``journey``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from broker.errors import ProtocolViolation
+from broker.gateway.chunks import ChunkReader
+from broker.gateway.deadlines import NEVER, NO_SLOT
+from broker.gateway.ground import BUFFER
+from broker.gateway.http1 import RequestHead, broken_newline
+
+if TYPE_CHECKING:
+    from broker.gateway.ground import Ground
+    from broker.gateway.plan import ListenerPlan
+    from broker.gateway.relay import Exchange
+
+# Phases: what the next bytes from the browser are.
+HEAD, LENGTH, CHUNKED, QUIET, TUNNEL, DISCARD, CLOSED = range(7)
+
+# Reasons not to read from the browser at present; reading goes on when none is left.
+PIPELINED: Final = 1
+PRESSURE: Final = 2
+EARLY: Final = 4
+
+
+class BrowserParty(Protocol):
+    """Whose bytes the browser's are: an exchange, then perhaps a tunnel."""
+
+    def body(self, piece: bytes, last: bool) -> None: ...
+
+    def body_broken(self, error: ProtocolViolation) -> None: ...
+
+    def body_slow(self) -> None: ...
+
+    def browser_gone(self) -> None: ...
+
+    def browser_full(self) -> None: ...
+
+    def browser_drained(self) -> None: ...
+
+    def browser_late(self, now: float) -> None: ...
+
+    def half_closed(self) -> bool:
+        """The browser has ended its side. True to go on with the answer."""
+        ...
+
+    @property
+    def exchange(self) -> Exchange: ...
+
+
+class Doorway(Protocol):
+    """What happens to a head that was read, or could not be."""
+
+    def begin(self, browser: BrowserConnection, head: RequestHead) -> None: ...
+
+    def broken(self, browser: BrowserConnection, error: ProtocolViolation) -> None: ...
+
+
+class BrowserConnection(asyncio.BufferedProtocol):
+    """One connection from a browser."""
+
+    __slots__ = ("_chunks", "_doorway", "_early", "_full", "_left", "_pending", "_stopped",
+                 "_taken", "_taking_since", "_tls", "address", "browsers", "due", "forwarded",
+                 "ground", "listener", "party", "phase", "slot", "transport",
+                 "was_half_closed")  # fmt: skip
+
+    def __init__(
+        self,
+        ground: Ground,
+        doorway: Doorway,
+        listener: ListenerPlan,
+        browsers: set[BrowserConnection],
+    ) -> None:
+        self.ground = ground
+        self._doorway = doorway
+        self.listener = listener
+        self.browsers = browsers
+        self.party: BrowserParty | None = None
+        self.phase = HEAD
+        self.due = 0.0
+        self.slot = NO_SLOT
+        self.address = ""
+        self.forwarded = b""
+        self.was_half_closed = False
+        self._pending: bytearray | None = None
+        self._early = False
+        self._stopped = 0
+        self._tls = False
+        self._full = False
+        self._left = 0
+        self._chunks: ChunkReader | None = None
+        self._taken = 0
+        self._taking_since = 0.0
+        self.transport: asyncio.Transport
+
+    # --- the event loop's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        ground = self.ground
+        self.browsers.add(self)
+        ground.traffic.client_connections += 1
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple) and peer:
+            self.address = str(peer[0]).removeprefix("::ffff:")
+            self.forwarded = b"X-Forwarded-For: %b\r\n" % self.address.encode("ascii")
+        if transport.get_extra_info("ssl_object") is not None:
+            self._tls = True
+            self.transport.set_write_buffer_limits(high=BUFFER)
+        count = ground.by_address.get(self.address, 0) + 1
+        ground.by_address[self.address] = count
+        if count > ground.door.connections_per_address and self.address:
+            ground.traffic.refused["per_address"] += 1
+            self.phase = CLOSED
+            self.transport.abort()
+            return
+        ground.deadlines.watch(self, ground.clock() + ground.door.head_timeout)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.ground.view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = self.ground.view[:nbytes].tobytes()
+        phase = self.phase
+        if phase == HEAD and self._pending is None:
+            self._read_head(data)
+        else:
+            self._take(phase, data)
+
+    def eof_received(self) -> bool:
+        self.was_half_closed = True
+        if self.phase == QUIET and self.party is not None and not self._tls:
+            return self.party.half_closed()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.phase = CLOSED
+        ground = self.ground
+        ground.deadlines.forget(self)
+        self.browsers.discard(self)
+        if not self.browsers:
+            ground.emptied.set()
+        ground.traffic.client_connections -= 1
+        left = ground.by_address[self.address] - 1
+        if left:
+            ground.by_address[self.address] = left
+        else:
+            del ground.by_address[self.address]
+        self._pending = None
+        party, self.party = self.party, None
+        if party is not None:
+            party.browser_gone()
+
+    def pause_writing(self) -> None:
+        self._full = True
+        if self.phase != CLOSED:
+            self.ground.deadlines.watch(self, self.ground.clock() + self.ground.door.stall_timeout)
+        if self.party is not None:
+            self.party.browser_full()
+
+    def resume_writing(self) -> None:
+        self._full = False
+        if self.phase in (QUIET, TUNNEL):
+            self.due = NEVER
+        if self.party is not None:
+            self.party.browser_drained()
+
+    def expire(self, now: float) -> None:
+        """A deadline of the browser's has passed."""
+        if self._full or self.phase == DISCARD:
+            self.abort()
+        elif self.phase == HEAD and self._pending is not None:
+            self.refuse(ProtocolViolation("the head did not arrive in time", 408))
+        elif self.phase == HEAD:
+            self.close()
+        elif self.phase in (LENGTH, CHUNKED):
+            self._check_rate(now)
+        elif self.party is not None:
+            self.party.browser_late(now)
+
+    # --- heads
+
+    def _read_head(self, data: bytes) -> None:
+        if data[:2] == b"\r\n" and not self._early:
+            data = data[2:]  # RFC 9112 2.2: one empty line before a request line is forgiven
+            self._early = True
+            if not data:
+                return
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            self._unfinished(data)
+            return
+        try:
+            if end > self.ground.door.head_limit:
+                raise ProtocolViolation("the head is too large", 431)
+            head = self.ground.reader.request(data[:end])
+        except ProtocolViolation as error:
+            self.refuse(error)
+            return
+        self._early = False
+        self.due = NEVER
+        rest = data[end + 4 :]
+        if not head.length and not head.chunked:
+            self.phase = QUIET
+            if rest:
+                self._stash(rest)
+            self._doorway.begin(self, head)
+            return
+        self._begin_body(head)
+        self._doorway.begin(self, head)
+        if rest and self.phase in (LENGTH, CHUNKED, DISCARD):
+            self._take(self.phase, rest)
+
+    def _unfinished(self, data: bytes | bytearray) -> None:
+        """Part of a head: kept, unless it can no longer become one."""
+        door = self.ground.door
+        error: ProtocolViolation | None = None
+        if broken_newline(data) or not (65 <= data[0] <= 90):
+            error = ProtocolViolation("not HTTP (RFC 9112 2.2)")
+        elif data.find(b"\r\n") < 0 and len(data) > door.request_line_limit:
+            error = ProtocolViolation("the request line is too long", 414)
+        elif len(data) > door.head_limit:
+            error = ProtocolViolation("the head is too large", 431)
+        if error is not None:
+            self.refuse(error)
+            return
+        if self._pending is None:
+            self.ground.deadlines.watch(self, self.ground.clock() + door.head_timeout)
+            self._pending = bytearray(data)
+
+    def refuse(self, error: ProtocolViolation) -> None:
+        """The stream cannot be understood from here on: one answer, then the end."""
+        self._pending = None
+        self.phase = QUIET
+        self._doorway.broken(self, error)
+
+    # --- everything that is not a whole head in one piece
+
+    def _take(self, phase: int, data: bytes) -> None:
+        if phase == LENGTH:
+            self._taken += len(data)
+            left = self._left - len(data)
+            if left > 0:
+                self._left = left
+                self._give(data, last=False)
+                return
+            body = data if not left else data[: self._left]
+            rest = b"" if not left else data[self._left :]
+            self._end_body(rest)
+            self._give(body, last=True)
+        elif phase == CHUNKED:
+            self._taken += len(data)
+            assert self._chunks is not None
+            try:
+                body, after = self._chunks.feed(data)
+            except ProtocolViolation as error:
+                self._chunks = None
+                self.phase = QUIET
+                if self.party is not None:
+                    self.party.body_broken(error)
+                return
+            if after is not None:
+                self._end_body(after)
+            if body or after is not None:
+                self._give(body, last=after is not None)
+        elif phase == TUNNEL:
+            self._give(data, last=False)
+        elif phase == HEAD:
+            self._more_head(data)
+        elif phase == QUIET:
+            self._stash(data)
+        elif phase == DISCARD:
+            self._left -= len(data)
+            if self._left <= 0:
+                self.close()
+
+    def _more_head(self, data: bytes) -> None:
+        """A head in pieces: searched only where it has grown."""
+        pending = self._pending
+        assert pending is not None
+        start = max(len(pending) - 3, 0)
+        pending += data
+        if self._stopped & PIPELINED:  # a whole head may be in it already: ``_go_on`` looks
+            return
+        if pending.find(b"\r\n\r\n", start) < 0:
+            self._unfinished(pending)
+            return
+        self._pending = None
+        self._read_head(bytes(pending))
+
+    def _stash(self, data: bytes) -> None:
+        """Pipelined: kept until the exchange in flight has ended; nothing more is read."""
+        if self._pending is None:
+            self._pending = bytearray(data)
+        else:
+            self._pending += data
+        self.stop_reading(PIPELINED)
+
+    def _begin_body(self, head: RequestHead) -> None:
+        now = self.ground.clock()
+        self._taken = 0
+        self._taking_since = now
+        self.ground.deadlines.watch(self, now + self.ground.door.head_timeout)
+        if head.chunked:
+            self.phase = CHUNKED
+            self._chunks = ChunkReader()
+        else:
+            assert head.length is not None
+            self.phase = LENGTH
+            self._left = head.length
+
+    def _end_body(self, rest: bytes) -> None:
+        self.phase = QUIET
+        self._chunks = None
+        self.due = NEVER
+        if rest:
+            self._stash(rest)
+
+    def _give(self, piece: bytes, *, last: bool) -> None:
+        if self.party is not None:
+            self.party.body(piece, last)
+
+    def _check_rate(self, now: float) -> None:
+        """The body's minimum rate, averaged; while we do not read, it is not the browser's."""
+        timeout = self.ground.door.head_timeout
+        if self._stopped:
+            self._taking_since, self._taken = now, 0
+        elif self._taken < (now - self._taking_since) * self.ground.door.body_minimum_rate:
+            if self.party is not None:
+                self.party.body_slow()
+            return
+        self.ground.deadlines.watch(self, now + timeout)
+
+    # --- the party's side
+
+    def stop_reading(self, reason: int) -> None:
+        if not self._stopped and self.phase != CLOSED:
+            self.transport.pause_reading()
+        self._stopped |= reason
+
+    def let_read(self, reason: int) -> None:
+        if self._stopped & reason:
+            self._stopped &= ~reason
+            if not self._stopped and self.phase != CLOSED:
+                self.transport.resume_reading()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the browser does not take what it was sent."""
+        return self._full
+
+    @property
+    def is_held(self) -> bool:
+        """Whether we are the ones who do not read."""
+        return bool(self._stopped)
+
+    def become_tunnel(self) -> None:
+        """From here on the browser's bytes go to the party as they come."""
+        self.phase = TUNNEL
+        early, self._pending = self._pending, None
+        if early:
+            self._give(bytes(early), last=False)
+        self.let_read(PIPELINED)
+
+    def finished(self, *, reusable: bool, body_done: bool) -> None:
+        """The exchange has ended and everything for the browser is written."""
+        self.party = None
+        if self.phase == CLOSED:
+            return
+        if not body_done:
+            self._discard()
+            return
+        if not reusable or self.was_half_closed:
+            self.close()
+            return
+        self.phase = HEAD
+        ground = self.ground
+        self.let_read(PRESSURE | EARLY)
+        if self._pending is None:
+            ground.deadlines.watch(self, ground.clock() + ground.door.keep_alive)
+        else:
+            ground.deadlines.watch(self, ground.clock() + ground.door.head_timeout)
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """The next of several pipelined requests."""
+        if self.phase != HEAD or self._pending is None:
+            return
+        pending, self._pending = self._pending, None
+        self._read_head(bytes(pending))
+        if not self._pending_request:
+            self.let_read(PIPELINED)
+
+    @property
+    def _pending_request(self) -> bool:
+        """Whether what is kept is for after the exchange in flight, not part of the next head."""
+        return self._pending is not None and self.phase != HEAD
+
+    def _discard(self) -> None:
+        """Answered before the body was here. To close now could reset the connection under the
+        answer (RFC 9112 9.6), so a little of the body is read and thrown away first."""
+        self.phase = DISCARD
+        self._chunks = None
+        self._left = self.ground.door.discard_limit
+        self._pending = None
+        self.let_read(PIPELINED | PRESSURE | EARLY)
+        deadline = self.ground.clock() + self.ground.door.discard_timeout
+        self.ground.deadlines.watch(self, deadline)
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            self.transport.write_eof()
+
+    def drain(self) -> None:
+        """Close now if nothing is in flight; else at the end of the exchange."""
+        if self.phase == HEAD and self.party is None:
+            self.close()
+
+    def close(self) -> None:
+        """Close after everything written has gone out, within the stall deadline."""
+        if self.phase != CLOSED:
+            self.phase = CLOSED
+            self._pending = None
+            self.ground.deadlines.watch(self, self.ground.clock() + self.ground.door.stall_timeout)
+            self._full = True
+            self.transport.close()
+
+    def abort(self, *, reset: bool = False) -> None:
+        """Close at once. ``reset``: so that an end cannot be taken for a clean one."""
+        self.phase = CLOSED
+        if reset:
+            sock = self.transport.get_extra_info("socket")
+            if sock is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()

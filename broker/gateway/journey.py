@@ -1,0 +1,476 @@
+"""The journey of a request, in six steps.
+
+    accept -> identify -> admit -> route -> relay -> release
+
+1. *Accept*. A head has arrived whole and passed the grammar (``browser``, ``http1``). Its Host must
+   be one of ours, its target gets its one spelling (``paths``) and its route (``route``). What lies
+   under ``/.broker/``, and the whole home host, is the portal's: just another pool, which needs
+   neither seat nor grant.
+2. *Identify*. The cookie is looked up in the worker's memory. A stranger is sent to the portal's
+   door when a person is looking, else told 401.
+3. *Admit*. The employee's seat is known here and not near its end; one unit of the cell's grant is
+   spent. Both are plain comparisons against a fresh clock reading.
+4. *Route*. The usable server with the least connections in flight, and a kept connection to it.
+5. *Relay*. The head is rebuilt, identity injected last, and sent in one write; the response comes
+   back the same way (``relay``, ``tunnel``).
+6. *Release*. The grant, the place at the server, the numbers, the line in the log: once, however
+   the exchange ended (``relay.Exchange.release``).
+
+When everything is at hand, steps 1 to 5 happen inside the callback that delivered the head: no
+await, no task, one write. What must wait (an unknown cookie, an unknown seat, a spent grant, a
+connection to be dialled) leaves to a coroutine, which does that one thing and *re-enters the same
+function* (``advance``): each step first looks whether it is done already. So there is one path, and
+a slow request is a fast one with pauses in it.
+
+An exchange is in one of five states; what may follow what is this table and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from broker.errors import BrokerError, LedgerAway, ProtocolViolation
+from broker.gateway import answers, paths, route
+from broker.gateway.browser import EARLY
+from broker.gateway.http1 import RequestHead
+from broker.gateway.identify import is_navigation, split_cookies
+from broker.gateway.relay import (
+    ENDED,
+    IDEMPOTENT,
+    SENT,
+    STREAMING,
+    TUNNEL,
+    WAITING,
+    Exchange,
+)
+from broker.gateway.tunnel import Tunnel
+from broker.gateway.wait_status import WaitStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
+    from broker.gateway.answers import Reason
+    from broker.gateway.browser import BrowserConnection
+    from broker.gateway.ground import Ground
+    from broker.gateway.route import Host, RouteTable
+    from broker.gateway.upstream import Pool
+    from broker.site.admission import Cell, Spending
+    from broker.site.doors import SeatClaims, Sessions
+
+#: WAITING    the head is here; a step of the journey is under way
+#: SENT       the request is with the server (its body may still be on the way)
+#: STREAMING  the response's head is with the browser, the body is not complete
+#: TUNNEL     the server switched protocols; ``tunnel`` has both connections
+#: ENDED      everything is released
+#:
+#: SENT -> WAITING is the retry: nothing came back on a kept connection.
+NEXT: Final = {
+    WAITING: frozenset((SENT, ENDED)),
+    SENT: frozenset((STREAMING, TUNNEL, WAITING, ENDED)),
+    STREAMING: frozenset((ENDED,)),
+    TUNNEL: frozenset((ENDED,)),
+    ENDED: frozenset[int](),
+}
+
+ENTER: Final = "/.broker/page/enter"
+NOT_ADMITTED: Final = "/.broker/page/not-admitted"
+WAIT: Final = "/.broker/page/wait"
+BODY_LOST: Final = "/.broker/page/body-lost"
+
+# What is shown instead when the portal itself cannot be reached.
+FALLBACK: Final = {
+    ENTER: answers.STRANGER,
+    NOT_ADMITTED: answers.NOT_ADMITTED,
+    WAIT: answers.NO_SEAT,
+    BODY_LOST: answers.NO_SEAT,
+}
+
+MOST_ATTEMPTS: Final = 3
+
+_log = logging.getLogger(__name__)
+
+
+class Journey:
+    """The six steps, for all exchanges of one worker."""
+
+    def __init__(
+        self,
+        ground: Ground,
+        table: RouteTable,
+        sessions: Sessions,
+        claims: SeatClaims,
+        spending: Spending,
+    ) -> None:
+        self.ground = ground
+        self.table = table
+        self.sessions = sessions
+        self._claims = claims
+        self._spending = spending
+        self._status = WaitStatus(claims, ground.clock)
+
+    @staticmethod
+    def move(exchange: Exchange, state: int) -> None:
+        """The only place where an exchange changes its state."""
+        if state not in NEXT[exchange.state]:
+            raise AssertionError(f"an exchange cannot go from {exchange.state} to {state}")
+        exchange.state = state
+
+    # --- 1. accept
+
+    def begin(self, browser: BrowserConnection, head: RequestHead) -> None:
+        """A head was read. Ends with a request sent, an answer given, or a task under way."""
+        ground = self.ground
+        exchange = Exchange(self, browser, head)
+        browser.party = exchange
+        exchange.began_at = ground.clock()
+        exchange.trace = ground.tracing.begin(head.traceparent)
+        host = self.table.host(head.host)
+        if host is None:
+            exchange.keep = False
+            exchange.answer(answers.UNKNOWN_HOST)
+            return
+        exchange.host = host
+        try:
+            path, target = paths.canonical(head.target, encoded_slash=host.encoded_slash)
+            exchange.path, exchange.target = path, target
+            if head.upgrade is not None:
+                self._check_upgrade(exchange)
+        except ProtocolViolation:
+            exchange.keep = False
+            exchange.answer(answers.BAD_REQUEST, outcome="broken")
+            return
+        if head.method == b"TRACE":  # it would show the browser the identity we inject
+            exchange.answer(answers.NOT_ALLOWED)
+            return
+        if head.cookies is not None:
+            exchange.cookies = cookies = split_cookies(head.cookies)
+            exchange.cookie = cookies.session
+        if host.home or route.is_reserved(path):
+            self._accept_own(exchange, host, path)
+            return
+        found = host.route(path)
+        if found is None:
+            exchange.answer(answers.NOT_FOUND)
+            return
+        if host.encoded_slash and not found.encoded_slash and b"%2F" in path:
+            exchange.keep = False
+            exchange.answer(answers.BAD_REQUEST, outcome="broken")
+            return
+        if (head.length or 0) > found.body_limit:
+            exchange.keep = False
+            exchange.answer(answers.TOO_LARGE)
+            return
+        if head.upgrade is not None and head.field(b"origin") not in found.origins:
+            exchange.answer(answers.WRONG_ORIGIN)
+            return
+        exchange.route = found
+        exchange.pool = found.pool
+        exchange.activity = found.activity
+        exchange.body_limit = found.body_limit
+        self.advance(exchange)
+
+    def broken(self, browser: BrowserConnection, error: ProtocolViolation) -> None:
+        """Not a request at all: one answer, one line in the log, the end."""
+        exchange = Exchange(self, browser, RequestHead(b"-", b"-", 1, 0))
+        browser.party = exchange
+        exchange.began_at = self.ground.clock()
+        exchange.body_done = False
+        exchange.keep = False
+        reason = answers.BY_STATUS.get(error.status, answers.BAD_REQUEST)
+        exchange.answer(reason, outcome="broken")
+
+    def _check_upgrade(self, exchange: Exchange) -> None:
+        """Only WebSocket is passed on (RFC 6455 4.1); other offers are ignored (RFC 9110 7.8)."""
+        head = exchange.head
+        if head.upgrade != b"websocket" or (exchange.host is not None and exchange.host.home):
+            head.upgrade = None
+        elif head.method != b"GET" or head.has_body:
+            raise ProtocolViolation("an upgrade is a GET without a body (RFC 6455 4.1)")
+
+    def _accept_own(self, exchange: Exchange, host: Host, path: bytes) -> None:
+        """Home, and what lies under ``/.broker/`` on any host."""
+        if path == route.HEALTHZ:
+            status = 503 if self.ground.draining else 200
+            self._plain(exchange, status, b"draining\n" if self.ground.draining else b"ok\n")
+        elif host.home or route.is_portal_path(path):
+            exchange.head.upgrade = None
+            exchange.pool = self.table.portal
+            exchange.body_limit = self.ground.door.discard_limit
+            if (exchange.head.length or 0) > exchange.body_limit:
+                exchange.keep = False
+                exchange.answer(answers.TOO_LARGE)
+                return
+            self.advance(exchange)
+        elif path == route.STATUS:
+            self.advance(exchange)
+        else:
+            exchange.answer(answers.NOT_FOUND)
+
+    def _plain(self, exchange: Exchange, status: int, body: bytes) -> None:
+        exchange.keep = exchange.keep and exchange.body_done and not self.ground.draining
+        response = answers.whole(
+            status, b"text/plain; charset=utf-8", body, close=not exchange.keep,
+            bodiless=exchange.method == b"HEAD", date=self.ground.date(),
+        )  # fmt: skip
+        exchange.reply(response, status, "ok")
+
+    # --- 2. to 5., as far as they go without waiting
+
+    def advance(self, exchange: Exchange) -> None:
+        """Carry the exchange on from wherever it is. Called again after each thing waited for."""
+        now = self.ground.clock()
+
+        # 2. identify
+        session = exchange.session
+        if session is None or not session.valid:
+            cookie, host = exchange.cookie, exchange.host
+            if cookie is not None and host is not None:
+                session = self.sessions.peek(cookie, host.authority, now)
+                if session is None:
+                    self._leave(exchange, self._resolve(exchange, cookie, host.authority))
+                    return
+                exchange.session = session
+                exchange.person = session.person
+                exchange.renewal = self.sessions.renewal(session, cookie, now)
+            exchange.identified_at = now
+        route_ = exchange.route
+        if route_ is None:
+            if exchange.pool is None:
+                self._wait_status(exchange)
+            else:
+                self._route(exchange, now)
+            return
+        if session is None:
+            self._turn_away(exchange, answers.STRANGER, ENTER)
+            return
+
+        # 3. admit
+        person = session.person
+        if exchange.hold is None:
+            if person.seat_until <= now:
+                self._leave(exchange, self._claim(exchange))
+                return
+            if person.in_flight >= self._spending.per_employee:
+                exchange.answer(answers.TOO_MANY, retry_after=1)
+                return
+            cells = self._spending.cells(route_.pool.name)
+            cell = cells.get(person.population)
+            if cell is None:
+                cell = self._spending.cell(route_.pool.name, person.population)
+            hold = cell.take(person, now)
+            if hold is None:
+                self._leave(exchange, self._queue(exchange, cell))
+                return
+            exchange.hold = hold
+        exchange.admitted_at = now
+        if exchange.activity:
+            person.last_active = now
+        self._route(exchange, now)
+
+    # --- 4. route, 5. relay
+
+    def _route(self, exchange: Exchange, now: float) -> None:
+        """Choose a server; send on a kept connection, or dial."""
+        pool = exchange.pool
+        assert pool is not None
+        if not exchange.admitted_at:
+            exchange.admitted_at = now
+        server = pool.choose(exchange.avoid or frozenset())
+        if server is None:
+            exchange.fail(answers.NO_SERVER, "no_server")
+            return
+        server.in_flight += 1
+        exchange.server = server
+        connection = server.take_idle(now, repeatable=exchange.method in IDEMPOTENT)
+        if connection is None:
+            self._leave(exchange, self._dial(exchange, pool))
+            return
+        exchange.send(connection, now)
+
+    def again(self, exchange: Exchange) -> None:
+        """Nothing came back on a kept connection: the same request on another one."""
+        self.move(exchange, WAITING)
+        if exchange.pool is not None:
+            exchange.pool.traffic.retries += 1
+        self._back_to_routing(exchange)
+
+    def _back_to_routing(self, exchange: Exchange) -> None:
+        server, exchange.server = exchange.server, None
+        if server is not None:
+            server.in_flight -= 1
+        exchange.attempts += 1
+        if exchange.attempts >= MOST_ATTEMPTS:
+            exchange.fail(answers.NO_SERVER, "backend_gone")
+        else:
+            self._route(exchange, self.ground.clock())
+
+    def tunnel(self, exchange: Exchange) -> None:
+        """101: both connections go over to a tunnel."""
+        assert exchange.pool is not None
+        age = exchange.pool.deadlines.tunnel_max_age * self.ground.random.uniform(0.9, 1.0)
+        Tunnel(exchange, self.ground.clock() + age).start()
+
+    # --- what must wait
+
+    def _leave(self, exchange: Exchange, waiting: Coroutine[Any, Any, bool]) -> None:
+        """Leave the synchronous path; ``waiting`` answers whether to come back to it."""
+        exchange.task = self.ground.spawn(self._wait(exchange, waiting))
+
+    async def _wait(self, exchange: Exchange, waiting: Coroutine[Any, Any, bool]) -> None:
+        try:
+            go_on = await waiting
+        except LedgerAway:
+            exchange.task = None
+            self._away(exchange)
+            return
+        except BrokerError as error:
+            exchange.task = None
+            _log.warning("a request was given up: %s", error.reason)
+            exchange.fail(answers.LEDGER_AWAY, "failed")
+            return
+        except Exception:
+            exchange.task = None
+            exchange.fail(answers.LEDGER_AWAY, "failed")
+            raise  # the gateway logs it with its traceback
+        exchange.task = None
+        if go_on and exchange.state == WAITING:
+            self.advance(exchange)
+
+    async def _resolve(self, exchange: Exchange, cookie: bytes, authority: bytes) -> bool:
+        session = await self.sessions.resolve(cookie, authority)
+        if session is None:
+            exchange.cookie = None  # a stranger from here on
+        else:
+            exchange.session = session
+            exchange.person = session.person
+            now = self.ground.clock()
+            exchange.renewal = self.sessions.renewal(session, cookie, now)
+        exchange.identified_at = self.ground.clock()
+        return True
+
+    async def _claim(self, exchange: Exchange) -> bool:
+        session = exchange.session
+        assert session is not None
+        answer = await self._claims.claim(session)
+        if answer.state == "seated":
+            return True
+        if answer.state == "not_admitted":
+            self._turn_away(exchange, answers.NOT_ADMITTED, NOT_ADMITTED, answer.state)
+        elif exchange.head.has_body:
+            self._turn_away(exchange, answers.NO_SEAT, BODY_LOST, answer.state)
+        else:
+            self._turn_away(exchange, answers.NO_SEAT, WAIT, answer.state)
+        return False
+
+    async def _queue(self, exchange: Exchange, cell: Cell) -> bool:
+        person, pool = exchange.person, exchange.pool
+        assert person is not None
+        assert pool is not None
+        hold = await cell.wait(person, pool.plan.queue_timeout)
+        if hold is None:
+            retry_after = self.ground.random.randint(1, 4)
+            exchange.answer(answers.NO_CONNECTION, retry_after=retry_after)
+            return False
+        exchange.hold = hold
+        return True
+
+    async def _dial(self, exchange: Exchange, pool: Pool) -> bool:
+        server = exchange.server
+        assert server is not None
+        try:
+            connection = await pool.dial(server)
+        except OSError:
+            if exchange.avoid is None:
+                exchange.avoid = set()
+            exchange.avoid.add(server)
+            exchange.task = None
+            self._back_to_routing(exchange)
+            return False
+        exchange.task = None
+        exchange.send(connection, self.ground.clock())
+        return False
+
+    def _away(self, exchange: Exchange) -> None:
+        """The ledger is away and neither signature nor memory can decide: a true message."""
+        exchange.answer(
+            answers.LEDGER_AWAY, outcome="ledger_away", retry_after=self.ground.random.randint(2, 8)
+        )
+
+    # --- refusals of a person, and what the portal says for us
+
+    def _turn_away(self, exchange: Exchange, reason: Reason, page: str, state: str = "") -> None:
+        """A page of the portal for a person, a bare status for a program."""
+        if not is_navigation(exchange.head):
+            busy = reason.status == 503
+            retry_after = self.ground.random.randint(5, 15) if busy else 0
+            exchange.answer(reason, retry_after=retry_after)
+            return
+        self.ground.traffic.refused[reason.counted] += 1
+        self._show(exchange, page, state)
+
+    def _show(self, exchange: Exchange, page: str, state: str) -> None:
+        """Relay a bodiless GET for one of the portal's pages. The body the request came with is
+        thrown away, within limits."""
+        exchange.page = page
+        exchange.page_state = state
+        exchange.method = b"HEAD" if exchange.head.method == b"HEAD" else b"GET"
+        exchange.wanted = exchange.target
+        exchange.target = page.encode("ascii")
+        exchange.body_wanted = False
+        exchange.held = None
+        exchange.route = None
+        exchange.activity = False
+        exchange.head.upgrade = None
+        exchange.pool = self.table.portal
+        exchange.browser.let_read(EARLY)
+        self._route(exchange, self.ground.clock())
+
+    def fallback(self, exchange: Exchange, reason: Reason) -> Reason:
+        """What to say ourselves when a server cannot: of a page of the portal, what it would."""
+        return FALLBACK.get(exchange.page, reason)
+
+    def portal_assertion(self, exchange: Exchange) -> bytes:
+        """What the gateway vouches for towards the portal."""
+        assert exchange.host is not None
+        return self.sessions.portal_assertion(
+            exchange.session,
+            {
+                "host": exchange.host.authority_text,
+                "address": exchange.browser.address,
+                "return": (exchange.wanted or exchange.target).decode("latin-1"),
+                "method": exchange.head.method.decode("ascii"),
+                "page": exchange.page.rpartition("/")[2],
+                "state": exchange.page_state,
+            },
+        )
+
+    # --- the waiting room's status
+
+    def _wait_status(self, exchange: Exchange) -> None:
+        if exchange.session is None:
+            exchange.answer(answers.STRANGER)
+        elif exchange.method not in (b"GET", b"HEAD"):
+            exchange.answer(answers.NOT_ALLOWED, extra=b"Allow: GET, HEAD\r\n")
+        else:
+            self._leave(exchange, self._poll(exchange))
+
+    async def _poll(self, exchange: Exchange) -> bool:
+        assert exchange.session is not None
+        wait = self._status.too_soon(exchange.session)
+        if wait:
+            exchange.answer(answers.TOO_SOON, retry_after=wait)
+            return False
+        body = await self._status.poll(exchange.session)
+        exchange.keep = exchange.keep and exchange.body_done and not self.ground.draining
+        response = answers.whole(
+            200, b"application/json", body, close=not exchange.keep,
+            bodiless=exchange.method == b"HEAD", date=self.ground.date(),
+        )  # fmt: skip
+        exchange.reply(response, 200, "ok")
+        return False
+
+    def sweep(self, now: float) -> None:
+        """Forget what is old; called about once a second."""
+        self._status.sweep(now)

@@ -1,0 +1,146 @@
+"""What the gateway is told at its start and at each reload, as plain frozen values.
+
+Made by ``wiring`` from the settings. Durations are seconds, sizes are bytes, an authority is what
+stands in ``Host`` (``feed.example.com:8443``, lower case). Nothing here does anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class DoorPlan:
+    """Strictness of the public listener, the same for all hosts.
+
+    ``body_minimum_rate`` is bytes per second, averaged since the body began. ``discard_limit``:
+    what is read and thrown away of a body nobody wants, so that its sender gets to see the answer.
+    """
+
+    head_timeout: float = 10.0
+    keep_alive: float = 75.0
+    head_limit: int = 32 * 1024
+    header_count: int = 100
+    request_line_limit: int = 8 * 1024
+    body_minimum_rate: int = 1024
+    connections_per_address: int = 4096
+    stall_timeout: float = 60.0
+    discard_limit: int = 256 * 1024
+    discard_timeout: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinesPlan:
+    """What may take how long towards one pool, in seconds."""
+
+    dial: float = 5.0
+    first_byte: float = 60.0
+    between_bytes: float = 60.0
+    tunnel_idle: float = 3600.0
+    tunnel_max_age: float = 14_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class HealthPlan:
+    """An active check: GET ``path`` every ``every`` seconds; 2xx and 3xx are healthy."""
+
+    path: str = "/healthz"
+    every: float = 2.0
+    timeout: float = 2.0
+    healthy_after: int = 1
+    unhealthy_after: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPlan:
+    """One server of a pool. ``path`` is a Unix socket; without it ``host`` and ``port`` count."""
+
+    name: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @classmethod
+    def parse(cls, address: str) -> ServerPlan:
+        """``http://HOST[:PORT]`` or ``unix:PATH``. Raises ValueError for anything else."""
+        if address.startswith("unix:"):
+            path = address.removeprefix("unix:").removeprefix("//")
+            if not path.startswith("/"):
+                raise ValueError(f"{address}: unix: wants an absolute path")
+            return cls(address, path=path)
+        parts = urlsplit(address)
+        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
+            raise ValueError(f"{address}: a server is http://HOST:PORT or unix:PATH")
+        return cls(address, parts.hostname, parts.port or 80)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """One application's servers. ``portal``: our own pages, which need no seat and no grant.
+    ``queue_timeout``: how long a request may wait for a grant. ``idle_connections``: kept per
+    server, for at most ``idle_timeout``."""
+
+    name: str
+    servers: tuple[ServerPlan, ...]
+    deadlines: DeadlinesPlan = field(default_factory=DeadlinesPlan)
+    health: HealthPlan | None = None
+    queue_timeout: float = 2.0
+    portal: bool = False
+    idle_connections: int = 256
+    idle_timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePlan:
+    """Requests under ``prefix`` (whole segments, the longest wins) go to ``pool``.
+
+    ``origins``: Origins besides the host's own that may open a WebSocket. ``activity``: whether a
+    request here keeps the seat from being idle.
+    """
+
+    prefix: bytes
+    pool: str
+    origins: tuple[bytes, ...] = ()
+    body_limit: int = 1024**3
+    activity: bool = True
+    allow_encoded_slash: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """One host. ``origin`` (``https://feed.example.com``) is the only source of scheme and
+    authority. The home host has no routes: all of it is the portal's."""
+
+    origin: bytes
+    routes: tuple[RoutePlan, ...] = ()
+    home: bool = False
+
+    @property
+    def authority(self) -> bytes:
+        return self.origin.partition(b"://")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerPlan:
+    """One public address. ``secure``: browsers reach it over TLS, ours or that of a terminator in
+    front. ``hsts``: seconds for Strict-Transport-Security; 0 sends none."""
+
+    name: str
+    secure: bool = True
+    hsts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayPlan:
+    """Everything. ``hosts`` include home; ``portal`` names the portal's pool in ``pools``.
+    ``via``: the worker's short public name in request ids and nowhere else."""
+
+    door: DoorPlan
+    hosts: tuple[HostPlan, ...]
+    pools: Mapping[str, PoolPlan]
+    portal: str = "portal"

@@ -1,0 +1,592 @@
+"""Step 5, relay: one exchange between a browser and a server, with its framing built anew.
+
+An exchange holds what the other steps decided (session, pool, connection, the ``Hold`` on its
+grant) and moves heads and bodies both ways under back-pressure: whoever cannot take more makes the
+other side stop being read, so that a stalled exchange costs one read of memory each way. How it
+ends is written once, in ``_end``: everything is released exactly once, whatever happened.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from broker.errors import ProtocolViolation
+from broker.gateway import answers
+from broker.gateway.browser import EARLY, PRESSURE
+from broker.gateway.chunks import LAST_CHUNK, ChunkReader, chunk
+from broker.gateway.http1 import RequestHead, ResponseHead, broken_newline
+from broker.gateway.identify import is_navigation
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from broker.gateway.answers import Reason
+    from broker.gateway.browser import BrowserConnection
+    from broker.gateway.ground import Ground
+    from broker.gateway.identify import Cookies
+    from broker.gateway.journey import Journey
+    from broker.gateway.route import Host, Route
+    from broker.gateway.upstream import Pool, Server, ServerConnection
+    from broker.site.admission import Hold, Person, Session
+    from broker.telemetry.tracing import Trace
+
+# The states of an exchange; ``journey`` has the table of what may follow what.
+WAITING, SENT, STREAMING, TUNNEL, ENDED = range(5)
+
+# How the body of a response is delimited (RFC 9112 6.3).
+NO_BODY, BY_LENGTH, BY_CHUNKS, BY_CLOSE = range(4)
+
+IDEMPOTENT: Final = frozenset(
+    (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PROPFIND", b"REPORT", b"SEARCH")
+)
+LONGEST_RESPONSE_HEAD: Final = 64 * 1024
+NOT_FOR_PAGES: Final = (b"content-", b"if-", b"range:", b"origin:")
+
+
+class Exchange:
+    """One request and its response."""
+
+    __slots__ = (
+        "activity", "admitted_at", "attempts", "avoid", "began_at", "body_done", "body_limit",
+        "body_wanted", "browser", "chunks", "chunks_out", "connection", "cookie", "cookies",
+        "framing", "ground", "head", "held", "hold", "host", "identified_at", "journey", "keep",
+        "keep_server", "left", "method", "page", "page_state", "partial", "path", "person", "pool",
+        "received", "renewal", "replay", "route", "routed_at", "sent", "server", "session", "state", "status",
+        "target", "task", "trace", "wanted",
+    )  # fmt: skip
+
+    def __init__(self, journey: Journey, browser: BrowserConnection, head: RequestHead) -> None:
+        self.journey = journey
+        self.ground: Ground = journey.ground
+        self.browser = browser
+        self.head = head
+        self.state = WAITING
+        self.began_at = self.identified_at = self.admitted_at = self.routed_at = 0.0
+        self.trace: Trace | None = None
+        self.method = head.method
+        self.target = head.target
+        self.path = head.target
+        self.page = ""
+        self.page_state = ""
+        self.wanted = b""
+        self.host: Host | None = None
+        self.route: Route | None = None
+        self.pool: Pool | None = None
+        self.activity = False
+        self.cookie: bytes | None = None
+        self.cookies: Cookies | None = None
+        self.session: Session | None = None
+        self.person: Person | None = None
+        self.hold: Hold | None = None
+        self.server: Server | None = None
+        self.connection: ServerConnection | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.attempts = 0
+        self.avoid: set[Server] | None = None
+        self.renewal: bytes | None = None
+        # the request's body
+        self.body_done = not head.length and not head.chunked
+        self.body_wanted = True
+        self.body_limit = 0
+        self.received = 0
+        self.held: list[bytes] | None = None
+        self.replay: bytes | None = None
+        # the response
+        self.keep = head.keep_alive
+        self.keep_server = False
+        self.status = 0
+        self.sent = 0
+        self.partial = b""
+        self.framing = NO_BODY
+        self.left = 0
+        self.chunks: ChunkReader | None = None
+        self.chunks_out = False
+
+    # --- towards the server
+
+    def send(self, connection: ServerConnection, now: float) -> None:
+        """Everything is decided: the request goes out on this connection."""
+        self.connection = connection
+        connection.party = self
+        self.routed_at = now
+        data = self._request_head(now)
+        held = self.held
+        if held is not None:
+            self.held = None
+            data = b"".join((data, *held))
+        if connection.reused and self.body_done and self.method in IDEMPOTENT:
+            self.replay = data
+        self.journey.move(self, SENT)
+        assert self.pool is not None
+        self.ground.deadlines.watch(connection, now + self.pool.deadlines.first_byte)
+        connection.transport.write(data)
+        if held is not None:
+            self.browser.let_read(EARLY)
+
+    def _request_head(self, now: float) -> bytes:
+        """Rebuilt: our request line, Host and framing; what goes on as it came; identity *last*."""
+        head, host, pool, trace = self.head, self.host, self.pool, self.trace
+        assert host is not None
+        assert pool is not None
+        assert trace is not None
+        lines = head.lines
+        if self.page:
+            lines = [line for line in lines if not line.lower().startswith(NOT_FOR_PAGES)]
+        parts = [
+            self.method, b" ", self.target, b" HTTP/1.1\r\nHost: ", host.authority, b"\r\n",
+        ]  # fmt: skip
+        if lines:
+            parts += (b"\r\n".join(lines), b"\r\n")
+        cookies = self.cookies
+        if cookies is not None:
+            passed = cookies.portal if pool.portal else cookies.others
+            if passed:
+                parts += (b"Cookie: ", passed, b"\r\n")
+        if self.body_wanted:
+            if head.length is not None:
+                parts.append(b"Content-Length: %d\r\n" % head.length)
+            elif head.chunked:
+                parts.append(b"Transfer-Encoding: chunked\r\n")
+            if head.expects and not self.body_done:
+                parts.append(b"Expect: 100-continue\r\n")
+        if head.upgrade is not None:
+            parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+        if head.tracestate is not None and not trace.made:
+            parts += (b"\r\n".join(head.tracestate), b"\r\n")
+        parts += (
+            self.browser.forwarded,
+            host.forwarded,
+            b"X-Request-Id: ",
+            trace.request_id.encode("ascii"),
+            b"\r\ntraceparent: ",
+            trace.traceparent,
+            b"\r\n",
+        )
+        journey = self.journey
+        session = self.session
+        if pool.portal:
+            parts += (b"X-Broker-Assertion: ", journey.portal_assertion(self), b"\r\n\r\n")
+        else:
+            assert session is not None
+            assertion = journey.sessions.assertion(session, pool.name, now)
+            parts += (session.headers, b"X-Broker-Assertion: ", assertion, b"\r\n\r\n")
+        return b"".join(parts)
+
+    def body(self, piece: bytes, last: bool) -> None:
+        """Decoded bytes of the request's body; ``last`` when it is complete."""
+        self.received += len(piece)
+        if last:
+            self.body_done = True
+        if not self.body_wanted or self.state == ENDED:
+            if self.received > self.ground.door.discard_limit:
+                self.browser.stop_reading(EARLY)
+            return
+        if self.received > self.body_limit:
+            self.answer(answers.TOO_LARGE)
+            return
+        if self.head.chunked:
+            piece = (chunk(piece) if piece else b"") + (LAST_CHUNK if last else b"")
+        if self.state == WAITING:
+            if self.held is None:
+                self.held = [piece]
+            else:
+                self.held.append(piece)
+            if not last:
+                self.browser.stop_reading(EARLY)
+            return
+        connection = self.connection
+        if connection is None or connection.closed:
+            return
+        connection.transport.write(piece)
+        if self.state == SENT:
+            assert self.pool is not None
+            now = self.ground.clock()
+            self.ground.deadlines.watch(connection, now + self.pool.deadlines.first_byte)
+
+    def body_broken(self, error: ProtocolViolation) -> None:
+        """The browser's chunks make no sense: nothing more of it is believed."""
+        self.keep = False
+        self.answer(answers.BY_STATUS.get(error.status, answers.BAD_REQUEST), outcome="broken")
+
+    def body_slow(self) -> None:
+        self.answer(answers.TOO_SLOW, outcome="body_slow")
+
+    # --- from the server
+
+    def server_data(self, data: bytes) -> None:
+        try:
+            if self.state == STREAMING:
+                self._more(data)
+            else:
+                self._heads(data)
+        except ProtocolViolation:
+            self.fail(answers.BROKEN_ANSWER, "backend_broken")
+
+    def _heads(self, data: bytes) -> None:
+        """Zero or more interim responses (RFC 9110 15.2), then the final one."""
+        self.replay = None
+        if self.partial:
+            data = self.partial + data
+            self.partial = b""
+        while True:
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                if len(data) > LONGEST_RESPONSE_HEAD or broken_newline(data):
+                    raise ProtocolViolation("not a response head", 502)
+                self.partial = data
+                return
+            head = self.ground.reader.response(data[:end])
+            data = data[end + 4 :]
+            if head.status >= 200:
+                self._respond(head, data)
+                return
+            if head.status == 101:
+                self._switch(head, data)
+                return
+            self._interim(head)
+            if not data:
+                return
+
+    def _interim(self, head: ResponseHead) -> None:
+        if self.head.minor == 0 or (head.status == 100 and not self.head.expects):
+            return
+        lines = b"\r\n".join((b"HTTP/1.1 " + head.reason, *head.lines, b"\r\n"))
+        self.browser.transport.write(lines)
+
+    def _switch(self, head: ResponseHead, early: bytes) -> None:
+        """101: both sides speak something else from here on (RFC 9110 15.2.2)."""
+        if self.head.upgrade is None or head.upgrade != self.head.upgrade:
+            raise ProtocolViolation("a switch nobody asked for", 502)
+        lines = (b"HTTP/1.1 " + head.reason, *head.lines, b"Connection: Upgrade",
+                 b"Upgrade: websocket")  # fmt: skip
+        parts = [b"\r\n".join(lines), b"\r\n"]
+        self._own_lines(head, parts)
+        parts += (b"\r\n", early)
+        self.status = 101
+        self.sent += len(early)
+        self.browser.transport.write(b"".join(parts))
+        self.journey.move(self, TUNNEL)
+        self.journey.tunnel(self)
+
+    def _respond(self, head: ResponseHead, data: bytes) -> None:
+        """The final head, with as much of the body as came with it, in one write."""
+        if self.session is not None and not self.session.valid:
+            self.revoke()
+            return
+        self.status = head.status
+        self.keep = keep = self.keep and self.body_done and not self.ground.draining
+        parts = [b"HTTP/1.1 ", head.reason, b"\r\n"]
+        if head.lines:
+            parts += (b"\r\n".join(head.lines), b"\r\n")
+        self.keep_server = head.keep_alive
+        self._own_lines(head, parts)
+        complete = False
+        body = b""
+        if head.status in (204, 304) or self.method == b"HEAD":
+            complete = True
+            if head.length is not None and head.status != 204:
+                parts.append(b"Content-Length: %d\r\n" % head.length)
+            if data:
+                self.keep_server = False  # a body where none can be (RFC 9112 6.3)
+        elif head.length is not None:
+            self.framing = BY_LENGTH
+            parts.append(b"Content-Length: %d\r\n" % head.length)
+            body = data
+            self.left = head.length - len(data)
+            if self.left <= 0:
+                complete = True
+                if self.left:
+                    body = data[: head.length]
+                    self.keep_server = False
+        else:
+            if self.head.minor == 1:
+                self.chunks_out = True
+                parts.append(b"Transfer-Encoding: chunked\r\n")
+            else:
+                self.keep = keep = False
+            if head.chunked:
+                self.framing = BY_CHUNKS
+                self.chunks = ChunkReader()
+                body, complete = self._decode(data)
+            else:
+                self.framing = BY_CLOSE
+                self.keep_server = False
+                body = data
+        self.sent += len(body)
+        if not keep:
+            parts.append(b"Connection: close\r\n\r\n")
+        elif self.head.minor == 0:
+            parts.append(b"Connection: keep-alive\r\n\r\n")
+        else:
+            parts.append(b"\r\n")
+        if self.chunks_out:
+            body = self._chunked(body, complete)
+        parts.append(body)
+        self.browser.transport.write(b"".join(parts))
+        if complete:
+            self._complete()
+            return
+        self.journey.move(self, STREAMING)
+        if self.session is not None:
+            self.session.streams.add(self)
+        if self.browser.is_full:
+            self.browser_full()
+        else:
+            self._watch_server()
+
+    def _own_lines(self, head: ResponseHead, parts: list[bytes]) -> None:
+        """What the broker adds: its cookie's renewal, HSTS; and the portal's own cookies."""
+        replanted = False
+        if head.own_cookies is not None and self.pool is not None and self.pool.portal:
+            for line in head.own_cookies:
+                parts += (line, b"\r\n")
+                value = line.partition(b":")[2].lstrip(b" \t")
+                replanted = replanted or value.startswith(b"__Host-broker=")
+        if self.renewal is not None and not replanted:
+            parts += (b"Set-Cookie: ", self.renewal, b"\r\n")
+        if self.browser.listener.hsts:
+            parts.append(b"Strict-Transport-Security: max-age=%d\r\n" % self.browser.listener.hsts)
+
+    def _more(self, data: bytes) -> None:
+        """More of the response's body."""
+        complete = False
+        if self.framing == BY_LENGTH:
+            self.left -= len(data)
+            if self.left <= 0:
+                complete = True
+                if self.left:
+                    data = data[: self.left]
+                    self.keep_server = False
+        elif self.framing == BY_CHUNKS:
+            data, complete = self._decode(data)
+        self.sent += len(data)
+        if self.chunks_out:
+            data = self._chunked(data, complete)
+        if data:
+            self.browser.transport.write(data)
+        if complete:
+            self._complete()
+        elif not self.browser.is_full:
+            self._watch_server()
+
+    def _decode(self, data: bytes) -> tuple[bytes, bool]:
+        assert self.chunks is not None
+        body, rest = self.chunks.feed(data) if data else (b"", None)
+        if rest:
+            self.keep_server = False  # something follows that nobody asked for
+        return body, rest is not None
+
+    def _chunked(self, body: bytes, complete: bool) -> bytes:
+        framed = chunk(body) if body else b""
+        return framed + LAST_CHUNK if complete else framed
+
+    def _watch_server(self) -> None:
+        assert self.pool is not None
+        if self.connection is not None:
+            due = self.ground.clock() + self.pool.deadlines.between_bytes
+            self.ground.deadlines.watch(self.connection, due)
+
+    # --- back-pressure: who cannot take more stops the other side
+
+    def browser_full(self) -> None:
+        if self.connection is not None and self.state == STREAMING:
+            self.connection.hold_reading()
+
+    def browser_drained(self) -> None:
+        if self.connection is not None and self.state == STREAMING:
+            self.connection.let_read()
+            self._watch_server()
+
+    def server_full(self) -> None:
+        self.browser.stop_reading(PRESSURE)
+
+    def server_drained(self) -> None:
+        self.browser.let_read(PRESSURE)
+
+    # --- ends
+
+    def _complete(self) -> None:
+        """The response is whole."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            if self.keep_server and self.body_done and self.pool is not None:
+                self.pool.keep(connection, self.ground.clock())
+            else:
+                connection.drop()
+        self._end("ok")
+
+    def server_gone(self, error: Exception | None) -> None:
+        connection, self.connection = self.connection, None
+        if self.state == STREAMING:
+            if self.framing == BY_CLOSE and error is None:
+                if self.chunks_out:
+                    self.browser.transport.write(LAST_CHUNK)
+                self._end("ok")
+            else:
+                self._truncate("truncated")
+        elif self.replay is not None and connection is not None and not self.partial:
+            # The classic race: the server closed a kept connection while we took it up again.
+            self.replay = None
+            self.journey.again(self)
+        else:
+            self.fail(answers.NO_SERVER, "backend_gone")
+
+    def server_late(self, now: float) -> None:
+        assert self.pool is not None
+        if self.connection is None:
+            return
+        deadlines = self.pool.deadlines
+        if self.state == SENT:
+            if not self.body_done and not self.browser.is_held:
+                # It is the browser that has more to say; it has a deadline of its own.
+                self.ground.deadlines.watch(self.connection, now + deadlines.first_byte)
+            else:
+                self.fail(answers.TOO_LATE, "backend_slow")
+        elif self.browser.is_full:
+            self.ground.deadlines.watch(self.connection, now + deadlines.between_bytes)
+        else:
+            self._truncate("backend_slow")
+
+    def browser_gone(self) -> None:
+        self._end("browser_gone")
+
+    def browser_late(self, now: float) -> None:
+        """The browser has no deadline while it waits for its answer."""
+
+    def half_closed(self) -> bool:
+        """A browser that has said all may still read; one that leaves a running answer is gone."""
+        return self.state in (WAITING, SENT)
+
+    def revoke(self) -> None:
+        """The session ended: this stream ends at once."""
+        if self.state != ENDED:
+            self._truncate("revoked")
+
+    def lapse(self) -> None:
+        """The grant this exchange was admitted on ends: so does the exchange, at once."""
+        if self.state == TUNNEL:
+            self.browser.abort()  # the tunnel is told, and releases
+        elif self.state == STREAMING:
+            self._truncate("fenced")
+        else:
+            self.fail(answers.LEDGER_AWAY, "fenced")
+
+    @property
+    def exchange(self) -> Exchange:
+        return self
+
+    def fail(self, reason: Reason, outcome: str) -> None:
+        """The server did not do its part: an answer of ours, if none has begun."""
+        if self.state == STREAMING:
+            self._truncate(outcome)
+        elif self.state != ENDED:
+            self.answer(self.journey.fallback(self, reason), outcome=outcome)
+
+    def answer(
+        self, reason: Reason, *, outcome: str = "refused", retry_after: int = 0, extra: bytes = b""
+    ) -> None:
+        """One of our own answers, instead of a server's."""
+        if self.state == STREAMING:
+            self._truncate(outcome)
+            return
+        ground = self.ground
+        ground.traffic.refused[reason.counted] += 1
+        if retry_after:
+            extra += b"Retry-After: %d\r\n" % retry_after
+        self.keep = self.keep and self.body_done and not ground.draining
+        self.reply(
+            ground.answers.answer(
+                reason,
+                page=is_navigation(self.head),
+                accept_language=self.head.field(b"accept-language") or b"",
+                extra=extra,
+                close=not self.keep,
+                bodiless=self.head.method == b"HEAD",
+                date=ground.date(),
+            ),
+            reason.status,
+            outcome,
+        )
+
+    def reply(self, response: bytes, status: int, outcome: str) -> None:
+        """Send a whole response of ours and end."""
+        self.status = status
+        self.sent = len(response)
+        if self.connection is not None:
+            self.connection.drop()
+            self.connection = None
+        self.browser.transport.write(response)
+        self._end(outcome)
+
+    def _truncate(self, outcome: str) -> None:
+        """The response cannot be finished: the browser must not take it for complete."""
+        unframed = self.state == STREAMING and not self.chunks_out and self.framing != BY_LENGTH
+        self.keep = False
+        browser = self.browser
+        browser.party = None
+        browser.abort(reset=unframed)
+        self._end(outcome)
+
+    def _end(self, outcome: str) -> None:
+        """Release everything, once."""
+        if self.state == ENDED:
+            return
+        if self.state != TUNNEL and self.session is not None:
+            self.session.streams.discard(self)
+        self.journey.move(self, ENDED)
+        if self.task is not None:
+            self.task.cancel()
+            self.task = None
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.drop()
+        self.held = self.replay = None
+        self.release(outcome)
+        browser = self.browser
+        if browser.party is self:
+            browser.finished(reusable=self.keep, body_done=self.body_done)
+
+    def end_tunnel(self, outcome: str) -> bool:
+        """The tunnel that took over has ended; False if it had ended before."""
+        if self.state != TUNNEL:
+            return False
+        self.journey.move(self, ENDED)
+        self.release(outcome)
+        return True
+
+    def release(self, outcome: str) -> None:
+        """Step 6: the place at the server, the grant, the numbers, the line in the log."""
+        server, self.server = self.server, None
+        if server is not None:
+            server.in_flight -= 1
+        if self.hold is not None:
+            self.hold.release()
+            self.hold = None
+        ground = self.ground
+        now = ground.clock()
+        pool, person = self.pool, self.person
+        if pool is not None:
+            traffic = pool.traffic
+            traffic.observe(self.status, now - self.began_at)
+            traffic.received += self.received
+            traffic.sent += self.sent
+        began = self.began_at
+        identified = self.identified_at or now
+        admitted = self.admitted_at or now
+        routed = self.routed_at or now
+        ground.access_log.record(
+            ground.wall_clock(),
+            self.trace.request_id if self.trace is not None else "",
+            self.browser.address,
+            person.log_name if person is not None else "",
+            person.population if person is not None else "",
+            pool.name if pool is not None else "",
+            server.name if server is not None else "",
+            self.head.method,
+            self.path,
+            self.status,
+            self.received,
+            self.sent,
+            (identified - began, admitted - identified, routed - admitted, now - routed),
+            outcome,
+        )

@@ -1,0 +1,223 @@
+"""The gateway of one worker: listening sockets in, pools out, and everything in between put up and
+taken down in order. ``wiring`` makes one and gives it its plan, its clocks and the site's doors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random as random_module
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from broker.gateway import health
+from broker.gateway.answers import Answers
+from broker.gateway.browser import TUNNEL, BrowserConnection
+from broker.gateway.deadlines import TICK
+from broker.gateway.ground import Ground
+from broker.gateway.journey import Journey
+from broker.gateway.relay import Exchange
+from broker.gateway.route import RouteTable
+from broker.gateway.upstream import Pool, ServerStatistics
+from broker.telemetry.tracing import Tracing
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Callable, Iterable, Mapping
+
+    from broker.gateway.ground import AccessLog, Traffic
+    from broker.gateway.plan import GatewayPlan, HealthPlan, ListenerPlan
+    from broker.gateway.upstream import Server
+    from broker.site.admission import Spending
+    from broker.site.doors import SeatClaims, Sessions
+
+BACKLOG = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayStatistics:
+    """The gateway at one moment. ``exchanges`` counts tunnels too, ``tasks`` journeys that wait."""
+
+    browsers: int
+    exchanges: int
+    tunnels: int
+    tasks: int
+    draining: bool
+    pools: Mapping[str, tuple[ServerStatistics, ...]]
+
+
+class Gateway:
+    """See the module. Used on one event loop only."""
+
+    def __init__(
+        self,
+        plan: GatewayPlan,
+        sessions: Sessions,
+        claims: SeatClaims,
+        spending: Spending,
+        traffic: Traffic,
+        access_log: AccessLog,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        *,
+        random: random_module.Random | None = None,
+    ) -> None:
+        chance = random or random_module.SystemRandom()
+        self._spending = spending
+        self._ground = Ground(
+            door=plan.door,
+            clock=clock,
+            wall_clock=wall_clock,
+            random=chance,
+            traffic=traffic,
+            access_log=access_log,
+            answers=Answers(),
+            tracing=Tracing(random_module.Random(chance.getrandbits(128)).getrandbits),
+        )
+        self._browsers: set[BrowserConnection] = set()
+        self._pools: dict[str, Pool] = {}
+        self._retired: list[Pool] = []
+        self._servers: list[asyncio.Server] = []
+        self._checks: dict[tuple[Server, HealthPlan], asyncio.Task[None]] = {}
+        self._ticking: asyncio.Task[None] | None = None
+        self._journey = Journey(self._ground, self._table(plan), sessions, claims, spending)
+        self._plan = plan
+
+    # --- plan
+
+    def _table(self, plan: GatewayPlan) -> RouteTable:
+        pools: dict[str, Pool] = {}
+        for name, each in plan.pools.items():
+            pool = self._pools.pop(name, None)
+            if pool is None:
+                pool = Pool(each, self._ground, self._ground.traffic.pool(name))
+            else:
+                pool.use(each)
+            pools[name] = pool
+        self._retired += self._pools.values()
+        self._pools = pools
+        return RouteTable(plan, pools)
+
+    def replace(self, plan: GatewayPlan) -> None:
+        """A new plan, from the next request on. What is in flight keeps the old one; servers that
+        both plans name keep their connections."""
+        self._ground.use_door(plan.door)
+        self._journey.table = self._table(plan)
+        self._plan = plan
+        if self._ticking is not None:
+            self._start_checks()
+
+    def _start_checks(self) -> None:
+        """One check per server of the plan in force; those of others end."""
+        wanted = {
+            (server, plan)
+            for pool in self._pools.values()
+            if (plan := pool.plan.health) is not None
+            for server in pool.servers
+        }
+        for key in set(self._checks) - wanted:
+            self._checks.pop(key).cancel()
+        for server, plan in wanted - set(self._checks):
+            self._checks[server, plan] = self._ground.spawn(health.watch(server, plan))
+
+    # --- life
+
+    async def start(
+        self, listening: Iterable[tuple[socket.socket, ListenerPlan, ssl.SSLContext | None]]
+    ) -> None:
+        """Accept on these sockets (bound; listening or not)."""
+        loop = asyncio.get_running_loop()
+        for sock, listener, context in listening:
+            self._servers.append(
+                await loop.create_server(
+                    self._factory(listener),
+                    sock=sock,
+                    ssl=context,
+                    backlog=BACKLOG,
+                    ssl_handshake_timeout=self._plan.door.head_timeout if context else None,
+                )
+            )
+        self._ticking = self._ground.spawn(self._tick())
+        self._start_checks()
+
+    def _factory(self, listener: ListenerPlan) -> Callable[[], BrowserConnection]:
+        ground, journey, browsers = self._ground, self._journey, self._browsers
+        return lambda: BrowserConnection(ground, journey, listener, browsers)
+
+    async def _tick(self) -> None:
+        ground = self._ground
+        while True:
+            await asyncio.sleep(TICK)
+            now = ground.clock()
+            ground.deadlines.expire(now)
+            self._close_fenced(now)
+            self._journey.sweep(now)
+
+    def _close_fenced(self, now: float) -> None:
+        """A lease is about to lapse: what is in flight on it must be closed before it does."""
+        fenced = [cell for cell in self._spending.all() if cell.used and now >= cell.fence_at]
+        if not fenced:
+            return
+        names = {(cell.pool, cell.population) for cell in fenced}
+        for exchange in self._in_flight():
+            pool, person = exchange.pool, exchange.person
+            if pool is None or person is None or exchange.hold is None:
+                continue
+            if (pool.name, person.population) in names:
+                exchange.lapse()
+
+    def _in_flight(self) -> list[Exchange]:
+        found = []
+        for browser in self._browsers:
+            party = browser.party
+            if isinstance(party, Exchange):
+                found.append(party)
+            elif party is not None:
+                found.append(party.exchange)
+        return found
+
+    async def drain(self, deadline: float) -> None:
+        """Stop accepting, let what is in flight end for ``deadline`` seconds, then close it all.
+        Idle connections close at once. Afterwards nothing of the gateway is left on the loop."""
+        ground = self._ground
+        ground.draining = True
+        for server in self._servers:
+            server.close()
+        for browser in list(self._browsers):
+            browser.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(deadline):
+                await self._emptied()
+        for browser in list(self._browsers):
+            browser.abort()
+        await self._emptied()
+        for pool in (*self._pools.values(), *self._retired):
+            pool.close()
+        tasks = list(ground.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._ticking = None
+        self._checks.clear()
+        for server in self._servers:
+            await server.wait_closed()
+        self._servers.clear()
+
+    async def _emptied(self) -> None:
+        while self._browsers:
+            self._ground.emptied.clear()
+            await self._ground.emptied.wait()
+
+    def statistics(self) -> GatewayStatistics:
+        """An immutable snapshot."""
+        phases = [browser.phase for browser in self._browsers if browser.party is not None]
+        background = len(self._checks) + int(self._ticking is not None)
+        return GatewayStatistics(
+            browsers=len(self._browsers),
+            exchanges=len(phases),
+            tunnels=sum(phase == TUNNEL for phase in phases),
+            tasks=len(self._ground.tasks) - background,
+            draining=self._ground.draining,
+            pools={name: pool.statistics() for name, pool in self._pools.items()},
+        )

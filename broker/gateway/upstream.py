@@ -1,0 +1,259 @@
+"""Connections to the servers of the pools: dialled, used by one exchange at a time, kept idle.
+
+A ``Pool`` chooses the server with the least connections in flight among the usable ones. A kept
+connection that its server closes meanwhile is noticed by the event loop and dropped; if that
+happens in the very moment of reuse, the exchange asks again elsewhere (``journey``). This module
+moves bytes and knows nothing of their meaning: they go to the *party* that uses the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from broker.gateway.deadlines import NO_SLOT
+
+if TYPE_CHECKING:
+    from broker.gateway.ground import Ground, PoolTraffic
+    from broker.gateway.plan import PoolPlan, ServerPlan
+
+FRESH: Final = 1.0  # seconds a kept connection is trusted with a request that must not be repeated
+
+
+class Party(Protocol):
+    """Who uses a server connection: an exchange, then perhaps a tunnel."""
+
+    def server_data(self, data: bytes) -> None: ...
+
+    def server_gone(self, error: Exception | None) -> None:
+        """The connection is closed; ``error`` is None when its peer ended it in an orderly way."""
+        ...
+
+    def server_full(self) -> None: ...
+
+    def server_drained(self) -> None: ...
+
+    def server_late(self, now: float) -> None: ...
+
+
+class ServerConnection(asyncio.BufferedProtocol):
+    """One connection to one server."""
+
+    __slots__ = ("closed", "due", "ground", "idle_since", "party", "paused", "reused", "server",
+                 "slot", "transport")  # fmt: skip
+
+    def __init__(self, ground: Ground, server: Server) -> None:
+        self.ground = ground
+        self.server = server
+        self.party: Party | None = None
+        self.due = 0.0
+        self.slot = NO_SLOT
+        self.closed = False
+        self.paused = False
+        self.reused = False
+        self.idle_since = 0.0
+        self.transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.server.connections.add(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.ground.view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        party = self.party
+        if party is None:  # nobody asked for anything: it cannot be trusted any more
+            self.drop()
+        else:
+            party.server_data(self.ground.view[:nbytes].tobytes())
+
+    def eof_received(self) -> bool:
+        self.closed = True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self.ground.deadlines.forget(self)
+        self.server.forget(self)
+        party, self.party = self.party, None
+        if party is not None:
+            party.server_gone(exc)
+
+    def pause_writing(self) -> None:
+        if self.party is not None:
+            self.party.server_full()
+
+    def resume_writing(self) -> None:
+        if self.party is not None:
+            self.party.server_drained()
+
+    def expire(self, now: float) -> None:
+        if self.party is None:
+            self.drop()
+        else:
+            self.party.server_late(now)
+
+    def hold_reading(self) -> None:
+        if not self.paused and not self.closed:
+            self.paused = True
+            self.transport.pause_reading()
+
+    def let_read(self) -> None:
+        if self.paused:
+            self.paused = False
+            if not self.closed:
+                self.transport.resume_reading()
+
+    def close(self) -> None:
+        """Close after everything written has gone out, within the stall deadline."""
+        self.party = None
+        self.closed = True
+        ground = self.ground
+        ground.deadlines.watch(self, ground.clock() + ground.door.stall_timeout)
+        self.transport.close()
+
+    def drop(self) -> None:
+        """Close without ceremony and without telling the party."""
+        self.party = None
+        self.closed = True
+        self.server.forget(self)
+        self.ground.deadlines.forget(self)
+        self.transport.abort()
+
+
+class Server:
+    """One server of a pool. ``in_flight`` counts exchanges and tunnels that have chosen it."""
+
+    def __init__(self, plan: ServerPlan) -> None:
+        self.plan = plan
+        self.name = plan.name
+        self.in_flight = 0
+        self.healthy = True
+        self.draining = False
+        self.idle: list[ServerConnection] = []
+        self.connections: set[ServerConnection] = set()
+
+    def forget(self, connection: ServerConnection) -> None:
+        self.connections.discard(connection)
+        if connection in self.idle:
+            self.idle.remove(connection)
+
+    def take_idle(self, now: float, *, repeatable: bool) -> ServerConnection | None:
+        """The connection used last, if there is one. What must not be sent twice gets only one
+        that its server is most unlikely to have just given up."""
+        idle = self.idle
+        while idle:
+            connection = idle[-1]
+            if not repeatable and now - connection.idle_since > FRESH:
+                return None
+            idle.pop()
+            if not connection.closed:
+                connection.reused = True
+                return connection
+        return None
+
+    def close_idle(self) -> None:
+        for connection in list(self.idle):
+            connection.drop()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatistics:
+    """One server at one moment."""
+
+    name: str
+    healthy: bool
+    draining: bool
+    in_flight: int
+    idle: int
+    connections: int
+
+
+class Pool:
+    """The servers of one application."""
+
+    def __init__(self, plan: PoolPlan, ground: Ground, traffic: PoolTraffic) -> None:
+        self.name = plan.name
+        self.portal = plan.portal
+        self.ground = ground
+        self.traffic = traffic
+        self.servers: deque[Server] = deque()
+        self.use(plan)
+
+    def use(self, plan: PoolPlan) -> None:
+        """Take over a plan, keeping the servers it still names; the others finish their work."""
+        self.plan = plan
+        self.deadlines = plan.deadlines
+        known = {server.plan: server for server in self.servers}
+        self.servers = deque(
+            known.pop(each) if each in known else Server(each) for each in plan.servers
+        )
+        for gone in known.values():
+            gone.draining = True
+            gone.close_idle()
+
+    def choose(self, avoid: frozenset[Server] | set[Server] = frozenset()) -> Server | None:
+        """The usable server with the least connections in flight; equals take turns."""
+        servers = self.servers
+        if len(servers) > 1:
+            servers.rotate(1)
+        best: Server | None = None
+        for server in servers:
+            if (
+                server.healthy
+                and not server.draining
+                and (best is None or server.in_flight < best.in_flight)
+                and server not in avoid
+            ):
+                best = server
+        return best
+
+    async def dial(self, server: Server) -> ServerConnection:
+        """A new connection. Raises OSError, or TimeoutError after the pool's dial deadline."""
+        loop = asyncio.get_running_loop()
+        plan = server.plan
+
+        def connection() -> ServerConnection:
+            return ServerConnection(self.ground, server)
+
+        try:
+            async with asyncio.timeout(self.deadlines.dial):
+                if plan.path:
+                    _, made = await loop.create_unix_connection(connection, plan.path)
+                else:
+                    _, made = await loop.create_connection(connection, plan.host, plan.port)
+        except OSError:  # TimeoutError is one
+            self.traffic.dial_failures += 1
+            raise
+        return made
+
+    def keep(self, connection: ServerConnection, now: float) -> None:
+        """An exchange has ended cleanly: its connection may serve another."""
+        server = connection.server
+        if connection.closed:
+            return
+        if server.draining or len(server.idle) >= self.plan.idle_connections:
+            connection.drop()
+            return
+        connection.party = None
+        connection.let_read()
+        connection.idle_since = now
+        server.idle.append(connection)
+        self.ground.deadlines.watch(connection, now + self.plan.idle_timeout)
+
+    def close(self) -> None:
+        for server in self.servers:
+            for connection in list(server.connections):
+                connection.drop()
+
+    def statistics(self) -> tuple[ServerStatistics, ...]:
+        return tuple(
+            ServerStatistics(
+                each.name, each.healthy, each.draining, each.in_flight, len(each.idle),
+                len(each.connections),
+            )
+            for each in sorted(self.servers, key=lambda server: server.name)
+        )  # fmt: skip
