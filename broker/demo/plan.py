@@ -5,7 +5,6 @@ only.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import secrets
@@ -87,8 +86,8 @@ def numbers(seats: int) -> dict[str, int]:
     feed, wiki = max(200, 5 * seats), max(60, 2 * seats)
     return {
         "DEMO_SEATS": seats,
-        "DEMO_SEATS_MANAGERS": math.ceil(seats * 0.2),
-        "DEMO_SEATS_SALES": math.ceil(seats * 0.3),
+        "DEMO_SEATS_MANAGERS": seats // 5,
+        "DEMO_SEATS_SALES": seats * 3 // 10,
         "DEMO_CONNECTIONS": max(240, 6 * seats),
         "DEMO_CONNECTIONS_FEED": feed,
         "DEMO_CONNECTIONS_FEED_GUARANTEED": feed // 2,
