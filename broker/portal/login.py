@@ -46,7 +46,7 @@ FAILURES: tuple[tuple[type[BrokerError], str, int, str], ...] = (
     (WrongPassword, "wrong_password", 401, mark("The user name or the password is not right.")),
     (
         AccountRefused,
-        "refused",
+        "account_refused",
         403,
         mark("This account may not log in at present. Please ask %(contact)s."),
     ),
@@ -174,7 +174,7 @@ class Login:
         visit = request[VISIT]
         translate = gettext(visit.language)
         if not same_origin(request.headers, visit.origin):
-            self._counted("forged")
+            self._counted("bad_form")
             return self._pages.error(visit, 403)
         form = await request.post()
         username, password, csrf, return_id = (
@@ -183,7 +183,7 @@ class Login:
         )
         cookie = cookies.kept(request, cookies.LOGIN)
         if cookie is None or not belongs(csrf, cookie):
-            self._counted("forged")
+            self._counted("bad_form")
             fault = translate(
                 "This form was no longer valid, or your browser keeps no cookies for this site. "
                 "Please log in again."

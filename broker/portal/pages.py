@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from broker.site.error_texts import error_text
+from broker.portal.error_texts import error_text
 from broker.site.language import LANGUAGES, NAMES, gettext, ngettext
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Pages:
             lstrip_blocks=True,
             extensions=["jinja2.ext.i18n"],
         )
+        environment.policies["ext.i18n.trimmed"] = True  # as babel.cfg extracts
         environment.install_gettext_callables(  # type: ignore[attr-defined]
             gettext(language), ngettext(language), newstyle=True
         )
@@ -92,7 +93,10 @@ class Pages:
         """The general page of an error status."""
         translate = gettext(visit.language)
         text = error_text(status)
-        response = self.message(visit, status, translate(text.title), translate(text.sentence))
+        link = ("/", translate("To the start page")) if status == 404 else None
+        response = self.message(
+            visit, status, translate(text.title), translate(text.sentence), link
+        )
         if status == 503:
             response.headers["Retry-After"] = "5"
         return response

@@ -130,7 +130,9 @@ async def test_a_stolen_code_gives_another_browser_nothing(
         assert answer.cookie("__Host-broker") is None
         assert answer.location.startswith(f"{HOME}/.broker/login?next=")
         assert "__Host-broker" not in thief.cookies(FEED)
-    assert (await browser.get(landing)).cookie("__Host-broker") is not None, "the owner's still works"
+    assert (await browser.get(landing)).cookie("__Host-broker") is not None, (
+        "the owner's still works"
+    )
 
 
 async def test_nobody_is_logged_in_as_somebody_else_by_following_their_link(

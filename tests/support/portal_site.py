@@ -1,4 +1,4 @@
-"""A portal with a small gateway in front, for tests that read as a dialogue, and for a real browser.
+"""A portal with a small gateway in front: for tests that read as a dialogue, for a real browser.
 
 ``PortalSite.exchange`` does what the gateway does for the portal and no more: it finds out who is
 behind the session cookie, signs the assertion, chooses the internal page. ``Browser`` keeps cookies
@@ -250,7 +250,7 @@ class Browser:
                 kept[name] = (morsel.value, ends)
 
     async def get(self, url: str, **headers: str) -> Answer:
-        return await self.request("GET", url, **headers)
+        return await self.request("GET", url, b"", **headers)
 
     async def visit(self, url: str, most: int = 12) -> Answer:
         """Navigate: follow redirects to the end."""
