@@ -104,10 +104,10 @@ def invent(seed: int = SEED) -> list[Person]:
 
 
 def ldif(seed: int = SEED) -> bytes:
-    """The directory as LDIF: parents before children, as slapadd and ldaptor want it."""
+    """The directory as LDIF: parents before children, and no version line, as slapadd wants it."""
     people = invent(seed)
     entries = [*_frame(), *(_person(p, seed) for p in people), *_groups(people)]
-    return b"version: 1\n\n" + b"".join(asLDIF(dn, attributes) for dn, attributes in entries)
+    return b"".join(asLDIF(dn, attributes) for dn, attributes in entries)
 
 
 def accounts(ldif_path: str | Path) -> dict[str, list[str]]:
