@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from multidict import CIMultiDict
 
-from tests.support.portal_ledger import PortalLedger
-from tests.support.portal_site import FEED, HOME, PASSWORD, WIKI, Browser, PortalSite
+from tests.support.portal_site import FEED, HOME, PASSWORD, WIKI, Browser
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from broker.ledger.port import Ledger
-
-
-@pytest.fixture
-def ledger() -> PortalLedger:
-    return PortalLedger()
-
-
-@pytest.fixture
-async def site(ledger: PortalLedger) -> AsyncIterator[PortalSite]:
-    async with PortalSite(cast("Ledger", ledger)) as running:
-        yield running
-
-
-@pytest.fixture
-def browser(site: PortalSite) -> Browser:
-    return Browser(site)
+    from tests.support.portal_ledger import PortalLedger
+    from tests.support.portal_site import PortalSite
 
 
 async def test_a_stranger_logs_in_and_is_back_where_they_wanted_to_be(browser: Browser) -> None:
