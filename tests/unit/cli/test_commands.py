@@ -1,0 +1,150 @@
+"""What commands ask the admin API, what they write, and with which code they end."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker.cli.main import _COMMANDS, main
+from broker.site.tokens import KeyRing
+from tests.unit.cli.conftest import CAPACITY, WAITING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.cli.conftest import AdminApi
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """That keeps it quick; a time would say so only on this machine."""
+    code = (
+        "import sys; from broker.__main__ import main; main(['--help']); "
+        "print({'aiohttp','asyncio','cryptography','pydantic','redis','rich','yaml'}"
+        " & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "set()"
+    assert all(f"  {name} " in done.stdout for name in _COMMANDS)
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--help"]) == 0
+    assert "Usage: broker" in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["statsu"]) == 2
+    assert "Did you mean status?" in capsys.readouterr().err
+
+
+def test_status(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status"]) == 0
+    out = capsys.readouterr().out
+    assert "scale 6x" in out
+    assert "seats 48 of 60" in out
+    assert re.search(r"sales +yes +48 +60 +20 +2 +140", out)
+    assert re.search(r"feed +81 +90 +300 +100", out)
+    assert "healthy for 1 of 2 workers" in out
+    assert "older limits" in out
+
+
+def test_status_as_json(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["capacity"] == CAPACITY
+
+
+def test_lists(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["workers", "list"]) == 0
+    assert re.search(r"h1/b/1 +4711 +7 +50 +41 +0\.2 s +0 +ok", capsys.readouterr().out)
+    assert main(["servers", "list"]) == 0
+    assert "http://10.0.0.1:80" in capsys.readouterr().out
+    assert main(["waiting", "list"]) == 0
+    assert re.search(r"sales +140 +2", capsys.readouterr().out)
+    assert main(["waiting", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == WAITING
+
+
+def test_sessions_of_an_employee(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sessions", "list", "mia"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"s-1 +sales +192\.0\.2\.7 +Firefox\?\[31m +12 h 00 min", out)
+    assert main(["sessions", "list", "nobody"]) == 0
+    assert "nobody is not logged in." in capsys.readouterr().out
+
+
+def test_one_session_is_revoked_without_asking(
+    api: AdminApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.answers["DELETE", "sessions/a%2Fb"] = (200, {"revocation": 5, "known": False})
+    assert main(["sessions", "revoke", "a/b"]) == 0
+    out = capsys.readouterr().out
+    assert "Revoked (number 5)." in out
+    assert "did not know" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        (["sessions", "revoke", "--employee", "mia"], "sessions?employee=mia"),
+        (["sessions", "revoke", "--population", "sales"], "sessions?population=sales"),
+        (["sessions", "revoke", "--everybody"], "sessions?everybody=yes"),
+        (["workers", "forget", "h2/b/2"], "workers/h2%2Fb%2F2"),
+    ],
+)
+def test_what_concerns_many_is_asked_for(
+    api: AdminApi, capsys: pytest.CaptureFixture[str], arguments: list[str], path: str
+) -> None:
+    api.answers["DELETE", path] = (200, {"revocation": 6})
+    assert main(arguments) == 2, "no terminal and no --yes"
+    assert "say --yes" in capsys.readouterr().err
+    assert not api.asked, "nothing was changed"
+    assert main([*arguments, "--yes"]) == 0
+    assert [(method, asked) for method, asked, _, _ in api.asked] == [("DELETE", path)]
+
+
+@pytest.mark.parametrize("arguments", [[], ["s-1", "--employee", "mia"]])
+def test_revoke_wants_exactly_one(api: AdminApi, arguments: list[str]) -> None:
+    assert main(["sessions", "revoke", "--yes", *arguments]) == 2
+    assert not api.asked
+
+
+def test_reload(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
+    api.answers["POST", "reload"] = (200, {"reloaded": True, "version": 8})
+    assert main(["reload"]) == 0
+    assert api.asked == [("POST", "reload", {"publish": False}, None)]
+    api.asked.clear()
+    assert main(["reload", "--publish"]) == 2
+    assert not api.asked
+    assert main(["reload", "--publish", "--yes"]) == 0
+    assert api.asked[-1] == ("POST", "reload", {"publish": True}, '"7"')
+    assert "now version 8" in capsys.readouterr().out
+
+
+def test_keys_generate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["keys", "generate"]) == 0
+    first = capsys.readouterr().out
+    ring = tmp_path / "keys.json"
+    ring.write_text(first, "utf-8")
+    assert main(["keys", "generate", "--after", str(ring)]) == 0
+    old, new = KeyRing.from_json(first), KeyRing.from_json(capsys.readouterr().out)
+    assert list(new.sessions)[1:] == list(old.sessions)
+    assert list(new.assertions)[1:] == list(old.assertions)
+    ring.write_text("{}", "utf-8")
+    assert main(["keys", "generate", "--after", str(ring)]) == 1
+
+
+def test_serve_starts_nothing_with_a_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("site: test\nwokers: 3\n", "utf-8")
+    assert main(["serve", "-c", str(path)]) == 1
+    err = capsys.readouterr().err
+    assert f"{path}:2: wokers: is not a key here; did you mean workers?" in err
+    assert "nothing was started" in err
