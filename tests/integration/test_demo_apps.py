@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import json
 import re
 import time
@@ -116,6 +117,7 @@ async def test_an_abandoned_request_stops_counting(
     asking = asyncio.create_task(browser.get("/"))
     await until(feed.url, in_flight=1)
     asking.cancel()
+    await asyncio.wait({asking})
     await until(feed.url, in_flight=0)
 
 
@@ -125,6 +127,8 @@ async def test_concurrent_requests_are_counted_at_their_peak_and_reset_forgets(
     await ask(feed.url, {"delay_seconds": 0.3})
     answers = await asyncio.gather(*(browser.get("/api/whoami") for _ in range(7)))
     assert {answer.status for answer in answers} == {200}
+    for answer in answers:
+        answer.close()
     assert (await ask(feed.url))["max_in_flight"] == 7
     seen = await ask(feed.url, {"reset": True, "mend": True})
     assert (seen["max_in_flight"], seen["total"], seen["heads"]) == (0, 0, [])
@@ -237,11 +241,11 @@ async def test_a_page_and_all_of_its_assets(browser: aiohttp.ClientSession) -> N
 async def test_uploads_are_measured_as_they_stream(browser: aiohttp.ClientSession) -> None:
     content = bytes(range(256)) * 9000
     wanted = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    async with browser.put("/upload/big.bin", data=content) as answer:
+    async with browser.put("/upload/big.bin", data=io.BytesIO(content)) as answer:
         assert await answer.json() == {"name": "big.bin", **wanted}
-    form = aiohttp.FormData()
+    form = aiohttp.FormData(quote_fields=False)
     form.add_field("note", "not a file")
-    form.add_field("file", content, filename="ż.bin")
+    form.add_field("file", io.BytesIO(content), filename="ż.bin")
     async with browser.post("/upload", data=form) as answer:
         told = await answer.json()
         assert (told["name"], told["size"], told["sha256"]) == ("ż.bin", *wanted.values())
@@ -298,8 +302,9 @@ async def test_stopping_closes_what_is_open() -> None:
     running = await start(Feed(oracle, Posts(":memory:", time.time())).application(), oracle)
     async with aiohttp.ClientSession() as session:
         live = await session.ws_connect(f"{running.url}/live")
-        await session.get(f"{running.url}/events")
+        events = await session.get(f"{running.url}/events")
         await running.close()
+        events.close()
         while (message := await live.receive()).type is aiohttp.WSMsgType.TEXT:
             pass
         assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)

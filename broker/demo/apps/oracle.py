@@ -20,6 +20,7 @@ from broker.demo.apps.witness import Tap, Witness
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Where = Literal["before-head", "after-head", "mid-body"]
+END = web.RequestKey[Callable[[], None]]("end")
 HALF_BODY = b"half of what was promised, " * 10
 
 
@@ -73,7 +74,7 @@ class Oracle:
         exchange = tap.next_exchange() if tap else None
         if tap is None or exchange is None:
             return await handler(request)
-        request["end"] = lambda: tap.finish(exchange)
+        request[END] = lambda: tap.finish(exchange)
         try:
             if exchange.counts and request.path != "/oracle":
                 fault = await self._misbehave(request)
@@ -161,7 +162,7 @@ class Oracle:
 
 def end_of_exchange(request: web.Request) -> None:
     """Called by a streaming handler right before its last write: from then on it counts no more."""
-    end = request.get("end")
+    end = request.get(END)
     if end is not None:
         end()
 

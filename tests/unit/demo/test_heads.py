@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ def heads(*pieces: bytes) -> list[bytes]:
 @given(st.lists(st.integers(0, len(STREAM)), max_size=12))
 def test_heads_are_found_wherever_the_stream_is_cut(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(STREAM)]
-    assert heads(*(STREAM[a:b] for a, b in zip(edges, edges[1:], strict=False))) == HEADS
+    assert heads(*(STREAM[a:b] for a, b in pairwise(edges))) == HEADS
 
 
 def test_a_request_hidden_behind_another_is_seen() -> None:

@@ -6,14 +6,11 @@ import asyncio
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from broker.demo.parts import Part, PartFailed, end_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SPEAKS = "import time; print('hello'); print('READY 4711', flush=True); time.sleep(600)"
 DIES = "import sys; print('one'); sys.exit('no such file')"
@@ -30,10 +27,15 @@ def part(tmp_path: Path, script: str, **options: float) -> Part:
 
 def runs(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+async def gone(pid: int) -> None:
+    async with asyncio.timeout(10):
+        while runs(pid):  # noqa: ASYNC110 - processes that are not ours tell nobody
+            await asyncio.sleep(0.01)
 
 
 async def test_ready_is_read_from_the_log(tmp_path: Path) -> None:
@@ -74,9 +76,7 @@ async def test_stopping_takes_the_whole_session_along(tmp_path: Path) -> None:
     assert runs(child)
     await stubborn.stop()
     assert stubborn.ending() == "was killed by SIGKILL"
-    async with asyncio.timeout(10):
-        while runs(child):
-            await asyncio.sleep(0.01)
+    await gone(child)
 
 
 async def test_parts_die_with_a_demo_that_was_killed(tmp_path: Path) -> None:
@@ -85,7 +85,8 @@ async def test_parts_die_with_a_demo_that_was_killed(tmp_path: Path) -> None:
         "import asyncio, pathlib, sys\n"
         "from broker.demo.parts import Part\n"
         "async def main():\n"
-        f"    part = Part('p', [sys.executable, '-c', {SPEAKS!r}], pathlib.Path({str(tmp_path / 'log')!r}))\n"
+        f"    log = pathlib.Path({str(tmp_path / 'log')!r})\n"
+        f"    part = Part('p', [sys.executable, '-c', {SPEAKS!r}], log)\n"
         "    await part.start(); await part.port(); print(part.process.pid, flush=True)\n"
         "    await asyncio.sleep(600)\n"
         "asyncio.run(main())\n"
@@ -98,6 +99,4 @@ async def test_parts_die_with_a_demo_that_was_killed(tmp_path: Path) -> None:
     assert runs(pid)
     os.kill(process.pid, signal.SIGKILL)
     await process.wait()
-    async with asyncio.timeout(10):
-        while runs(pid):
-            await asyncio.sleep(0.01)
+    await gone(pid)

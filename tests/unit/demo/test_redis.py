@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +11,7 @@ from broker.demo import redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ async def test_too_old_a_server_is_passed_over(
 async def test_nothing_found_and_nothing_fetched_is_one_sentence_with_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis.sys, "executable", "/nonexistent/python")
+    monkeypatch.setattr("sys.executable", "/nonexistent/python")
     with pytest.raises(redis.NoRedis, match=r"apt-get install redis-server` and try again\.$"):
         await redis.find(tmp_path / "cache", str(tmp_path))
 
