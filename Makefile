@@ -6,6 +6,7 @@
 #   make bench       against the peers              CASES=page-1k,...
 #   make loadtest    Locust against the demo
 #   make pictures    draw the pictures of README and RUNBOOK again
+#   make locales     take new texts into the catalogues, compile them
 #   make lock        resolve the dependencies       UPGRADE=1: to their newest versions
 #   make clean       remove what make made here
 #
@@ -16,7 +17,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 2 --durations=15
 export PYTHON
 
-.PHONY: help demo test check bench loadtest pictures lock clean
+.PHONY: help demo test check bench loadtest pictures locales lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -64,6 +65,15 @@ pictures:
 lock:
 	@lock/install test
 	$(BIN)/python lock/relock.py $(if $(UPGRADE),--upgrade)
+
+locales:
+	@lock/install runtime
+	@mkdir -p build
+	$(BIN)/pybabel extract -F broker/locales/babel.cfg -k mark -k translate --no-location \
+	    -o build/broker.pot .
+	$(BIN)/pybabel update -D broker -d broker/locales -i build/broker.pot --no-fuzzy-matching \
+	    --ignore-obsolete --width=100
+	$(BIN)/pybabel compile -D broker -d broker/locales
 
 clean:
 	rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
