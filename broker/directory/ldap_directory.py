@@ -17,7 +17,7 @@ from broker.directory.line import AWAY, WRONG, Line
 from broker.directory.plan import DirectoryPlan, parse_server
 from broker.directory.reading import typed_name
 from broker.directory.servers import Servers
-from broker.directory.switchboard import Switchboard
+from broker.directory.switchboard import Statistics, Switchboard
 from broker.directory.turns import Turns
 from broker.directory.wire import tls_context
 from broker.errors import ConfigurationError, DirectoryAway, WrongPassword
@@ -81,6 +81,10 @@ class LdapDirectory:
 
     async def close(self) -> None:
         await self._switchboard.close()
+
+    def statistics(self) -> Statistics:
+        """How busy the threads are, for metrics."""
+        return self._switchboard.statistics()
 
     @contextlib.asynccontextmanager
     async def _in_time(self) -> AsyncIterator[asyncio.Timeout]:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from broker.errors import Busy
@@ -24,6 +25,16 @@ Answer = TypeVar("Answer")
 Tickets: TypeAlias = "deque[asyncio.Future[Line]]"
 
 CLOSING = "This server is being stopped. Please try again in a moment."
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """A snapshot: askers present (at work or waiting), of ``places``; lines free, of ``lines``."""
+
+    present: int
+    places: int
+    free: int
+    lines: int
 
 
 class Switchboard:
@@ -50,6 +61,9 @@ class Switchboard:
             yield
         finally:
             self._present -= 1
+
+    def statistics(self) -> Statistics:
+        return Statistics(self._present, self._places, len(self._free), len(self._lines))
 
     async def talk(
         self,

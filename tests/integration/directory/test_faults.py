@@ -1,0 +1,306 @@
+"""Servers that are away, hang, drip, lie or change: nobody waits longer than the deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker.demo.employees import PASSWORD
+from broker.errors import Busy, DirectoryAway, WrongPassword
+from tests.integration.conftest import Authority, make_authority
+from tests.integration.directory.test_logins import ACCOUNTS, MANAGER
+from tests.support.meddler import Meddler, Mood
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+    from broker.directory.ldap_directory import LdapDirectory
+    from tests.support.ldaptor_server import LdaptorServer
+    from tests.support.slapd_server import SlapdServer
+
+FAR_TOO_LONG = 30.0
+"""Seconds: whoever waits that long hangs. Generous, because the machine may be busy."""
+
+SHORT = {"connect_timeout": 0.5, "receive_timeout": 0.6, "deadline": 1.0}
+DRIPPED_ON = {"receive_timeout": 5.0, "deadline": 1.0}
+"""The read timeout alone would never end it."""
+
+
+@pytest.fixture
+async def meddler(
+    ldap_server: LdaptorServer | SlapdServer, authority: Authority
+) -> AsyncIterator[Meddler]:
+    own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    own.load_cert_chain(authority.certificate, authority.key)
+    up = ssl.create_default_context(cafile=authority.ca)
+    async with Meddler(ldap_server.ldaps_port, up, own) as between:
+        yield between
+
+
+@pytest.fixture
+def deaf_port() -> Iterator[int]:
+    """Connections are accepted by the kernel and never served: TLS is not even begun."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """Bound and not listening: connections are refused, and nobody else can take it."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
+
+
+async def test_a_server_that_is_away(make: Callable[..., LdapDirectory], closed_port: int) -> None:
+    directory = make(servers=(f"ldaps://localhost:{closed_port}",), **SHORT)
+    for call in (
+        directory.login(MANAGER, PASSWORD),
+        directory.login(MANAGER, "wrong"),
+        directory.lookup(MANAGER),
+        directory.probe(),
+    ):
+        with pytest.raises(DirectoryAway):
+            await call
+
+
+async def test_the_next_server_is_used(
+    make: Callable[..., LdapDirectory],
+    ldap_server: LdaptorServer | SlapdServer,
+    closed_port: int,
+) -> None:
+    good = f"ldaps://localhost:{ldap_server.ldaps_port}"
+    directory = make(servers=(f"ldaps://localhost:{closed_port}", good))
+    assert (await directory.login(MANAGER, PASSWORD)).name == MANAGER
+    with pytest.raises(WrongPassword):
+        await directory.login(MANAGER, "wrong")
+    with pytest.raises(DirectoryAway, match="server 1: no connection"):
+        await directory.probe()
+
+
+async def test_a_server_that_accepts_and_says_nothing(
+    make: Callable[..., LdapDirectory], deaf_port: int
+) -> None:
+    directory = make(servers=(f"ldaps://localhost:{deaf_port}",), **SHORT)
+    async with asyncio.timeout(FAR_TOO_LONG):
+        with pytest.raises(DirectoryAway):
+            await directory.login(MANAGER, PASSWORD)
+
+
+async def test_a_deaf_server_costs_one_timeout_and_is_then_asked_last(
+    make: Callable[..., LdapDirectory],
+    ldap_server: LdaptorServer | SlapdServer,
+    deaf_port: int,
+) -> None:
+    good = f"ldaps://localhost:{ldap_server.ldaps_port}"
+    directory = make(
+        servers=(f"ldaps://localhost:{deaf_port}", good),
+        threads=1,
+        receive_timeout=0.5,
+        deadline=20.0,
+    )
+    async with asyncio.timeout(FAR_TOO_LONG):
+        assert (await directory.login(MANAGER, PASSWORD)).name == MANAGER
+
+
+@pytest.mark.parametrize("mood", ["silent", "garbage", "flooding", "hanging up"])
+async def test_answers_that_are_none(
+    make: Callable[..., LdapDirectory], meddler: Meddler, mood: Mood
+) -> None:
+    directory = make(servers=(f"ldaps://localhost:{meddler.port}",), **SHORT)
+    meddler.mood = mood
+    async with asyncio.timeout(FAR_TOO_LONG):
+        with pytest.raises(DirectoryAway):
+            await directory.login(MANAGER, PASSWORD)
+    meddler.mood = "honest"
+    await lines_are_home(directory)
+    assert (await directory.login(MANAGER, PASSWORD)).name == MANAGER
+
+
+@pytest.mark.parametrize("mood", ["silent", "garbage", "flooding", "hanging up"])
+async def test_a_connection_in_use_that_goes_bad(
+    make: Callable[..., LdapDirectory], meddler: Meddler, mood: Mood
+) -> None:
+    directory = make(servers=(f"ldaps://localhost:{meddler.port}",), threads=1, **SHORT)
+    assert (await directory.login(MANAGER, PASSWORD)).name == MANAGER
+    meddler.mood = mood
+    async with asyncio.timeout(FAR_TOO_LONG):
+        with pytest.raises(DirectoryAway):
+            await directory.login(MANAGER, PASSWORD)
+    meddler.mood = "honest"
+    await lines_are_home(directory)
+    assert (await directory.login(MANAGER, PASSWORD)).name == MANAGER
+
+
+async def test_a_dripping_server_with_all_threads_taken(
+    make: Callable[..., LdapDirectory], meddler: Meddler
+) -> None:
+    """Those inside end at their deadline, those beyond the queue are told at once, and afterwards
+    every thread is back."""
+    directory = make(
+        servers=(f"ldaps://localhost:{meddler.port}",), threads=2, queue=2, **DRIPPED_ON
+    )
+    meddler.mood = "dripping"
+    inside = [
+        asyncio.create_task(directory.login(name, PASSWORD)) for name in ACCOUNTS["sales"][:4]
+    ]
+    await asyncio.sleep(0)
+    assert directory.statistics().present == 4
+    with pytest.raises(Busy):
+        await directory.login(ACCOUNTS["sales"][4], PASSWORD)
+    assert not any(task.done() for task in inside)
+    async with asyncio.timeout(FAR_TOO_LONG):
+        outcomes = await asyncio.gather(*inside, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [DirectoryAway] * 4
+    await lines_are_home(directory)
+
+    meddler.mood = "honest"
+    for name in ACCOUNTS["sales"][:5]:
+        assert (await directory.login(name, PASSWORD)).name == name
+
+
+async def test_a_dripping_server_is_asked_after_one_that_works(
+    make: Callable[..., LdapDirectory],
+    meddler: Meddler,
+    ldap_server: LdaptorServer | SlapdServer,
+) -> None:
+    directory = make(
+        servers=(
+            f"ldaps://localhost:{meddler.port}",
+            f"ldaps://localhost:{ldap_server.ldaps_port}",
+        ),
+        threads=1,
+        **DRIPPED_ON,
+    )
+    meddler.mood = "dripping"
+    with pytest.raises(DirectoryAway):
+        await directory.login(MANAGER, PASSWORD)
+    await lines_are_home(directory)
+    assert (await directory.login(MANAGER, PASSWORD)).name == MANAGER
+
+
+async def test_a_login_nobody_waits_for_gives_its_thread_back(
+    make: Callable[..., LdapDirectory], meddler: Meddler
+) -> None:
+    directory = make(
+        servers=(f"ldaps://localhost:{meddler.port}",), threads=1, deadline=FAR_TOO_LONG,
+        receive_timeout=FAR_TOO_LONG,
+    )  # fmt: skip
+    meddler.mood = "silent"
+    task = asyncio.create_task(directory.login(MANAGER, PASSWORD))
+    await meddler.met.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(FAR_TOO_LONG / 2):
+        await lines_are_home(directory)
+    meddler.mood = "honest"
+    assert (await directory.login(MANAGER, PASSWORD)).name == MANAGER
+
+
+async def test_closing_does_not_wait_for_a_silent_server(
+    make: Callable[..., LdapDirectory], meddler: Meddler
+) -> None:
+    directory = make(
+        servers=(f"ldaps://localhost:{meddler.port}",), threads=1, deadline=FAR_TOO_LONG,
+        receive_timeout=FAR_TOO_LONG,
+    )  # fmt: skip
+    meddler.mood = "silent"
+    tasks = [asyncio.create_task(directory.login(n, PASSWORD)) for n in (MANAGER, "waiting")]
+    await meddler.met.wait()
+    async with asyncio.timeout(FAR_TOO_LONG / 2):
+        await directory.close()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [DirectoryAway, Busy]
+    with pytest.raises(Busy):
+        await directory.login(MANAGER, PASSWORD)
+
+
+async def test_a_server_that_restarts_is_met_again(
+    make: Callable[..., LdapDirectory], ldap_server: LdaptorServer | SlapdServer
+) -> None:
+    """The open connections are dead; the next login opens new ones without anybody noticing."""
+    directory = make(threads=1, deadline=20.0)
+    assert (await directory.login(MANAGER, PASSWORD)).name == MANAGER
+    ldap_server.stop()
+    try:
+        with pytest.raises(DirectoryAway):
+            await directory.login(MANAGER, PASSWORD)
+    finally:
+        ldap_server.start()
+    assert (await directory.login(MANAGER, PASSWORD)).name == MANAGER
+    ldap_server.stop()
+    ldap_server.start()
+    assert (await directory.login(MANAGER, PASSWORD)).name == MANAGER
+
+
+async def test_connections_are_kept_between_logins(
+    make: Callable[..., LdapDirectory], meddler: Meddler
+) -> None:
+    directory = make(servers=(f"ldaps://localhost:{meddler.port}",), threads=1)
+    for name in ACCOUNTS["sales"][:5]:
+        await directory.login(name, PASSWORD)
+        with pytest.raises(WrongPassword):
+            await directory.login(name, "wrong")
+    assert meddler.accepted == 2, "one for the service account, one for passwords"
+
+
+@pytest.mark.parametrize("start_tls", [False, True])
+async def test_a_certificate_of_another_authority(
+    make: Callable[..., LdapDirectory],
+    ldap_server: LdaptorServer | SlapdServer,
+    tmp_path: Path,
+    start_tls: bool,
+) -> None:
+    url = (
+        f"ldap://localhost:{ldap_server.ldap_port}"
+        if start_tls
+        else f"ldaps://localhost:{ldap_server.ldaps_port}"
+    )
+    stranger = make_authority(tmp_path, "localhost")
+    directory = make(servers=(url,), start_tls=start_tls, ca=stranger.ca)
+    with pytest.raises(DirectoryAway):
+        await directory.login(MANAGER, PASSWORD)
+    with pytest.raises(DirectoryAway, match="certificate is not trusted"):
+        await directory.probe()
+
+
+async def test_a_certificate_for_another_host(
+    make: Callable[..., LdapDirectory], meddler: Meddler
+) -> None:
+    """Trusted authority, right password behind it, wrong name: 127.0.0.2 is not in there."""
+    directory = make(servers=(f"ldaps://127.0.0.2:{meddler.ports['127.0.0.2']}",))
+    with pytest.raises(DirectoryAway):
+        await directory.login(MANAGER, PASSWORD)
+    with pytest.raises(DirectoryAway, match="another host name"):
+        await directory.probe()
+
+
+async def test_the_probe_names_what_is_wrong(
+    make: Callable[..., LdapDirectory], closed_port: int, deaf_port: int
+) -> None:
+    wrong: list[tuple[dict[str, object], str]] = [
+        ({"servers": (f"ldaps://localhost:{closed_port}",)}, "no connection .connection refused"),
+        ({"servers": (f"ldaps://localhost:{deaf_port}",), **SHORT}, "TLS was not set up in time"),
+        ({"servers": ("ldaps://no.such.host.invalid:636",)}, "no connection"),
+        ({"bind_password": "wrong"}, "service account may not log in"),
+        ({"bind_dn": "cn=nobody,dc=example"}, "service account may not log in"),
+        ({"base": "dc=elsewhere,dc=example"}, "search base does not exist"),
+    ]
+    for changes, sentence in wrong:
+        with pytest.raises(DirectoryAway, match=f"(?i)server 1: .*{sentence}"):
+            await make(**changes).probe()
+
+
+async def lines_are_home(directory: LdapDirectory) -> None:
+    """Wait until every thread has returned."""
+    async with asyncio.timeout(FAR_TOO_LONG):
+        while directory.statistics().free < directory.statistics().lines:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

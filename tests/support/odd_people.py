@@ -1,0 +1,73 @@
+"""People whose names are hard on software, added to the demo's directory for the tests.
+
+``ODD`` maps login names as typed to what they stand for; ``ldif()`` is loaded into ldaptor and
+slapd alike. All have the demo's password.
+"""
+
+from __future__ import annotations
+
+from ldap3.utils.dn import escape_rdn
+from ldaptor.protocols.ldap.ldif import asLDIF
+
+from broker.demo.employees import GROUPS_DN, PASSWORD, PEOPLE_DN
+
+ODD_NAMES = (
+    "comma, the",
+    'quo"tes',
+    "paren(theses)",
+    "a*sterisk",
+    "back\\slash",
+    "plus+equals=",
+    "<angle>;semi#hash",
+    "zażółć.gęślą",
+    "ндиайе",
+    "ياسمين",
+    "o'neill",
+    "100% & more|pipe!",
+    "{username}",
+    "{dn}",
+)
+"""Login names, as the directory writes them."""
+
+MANY_GROUPS = 200
+
+
+def ldif() -> bytes:
+    entries = [_person(name, [name]) for name in ODD_NAMES]
+    entries.append(_person("many.groups", ["many.groups"], groups=MANY_GROUPS))
+    entries.append(_person("Two.Names", ["Two.Names", "alias.name"]))
+    entries.append(_person("Mixed.Case", ["Mixed.Case"]))
+    entries.append(_person("twin.one", ["twin.one"], employee_number="twins"))
+    entries.append(_person("twin.two", ["twin.two"], employee_number="twins"))
+    entries.append(_person("no.password", ["no.password"], password=None))
+    for number in range(MANY_GROUPS):
+        name = f"team, {number} (Ñdar)"
+        dn = f"cn={escape_rdn(name)},{GROUPS_DN}"
+        member = f"uid={escape_rdn('many.groups')},{PEOPLE_DN}"
+        classes = ["top", "groupOfNames"]
+        entries.append((dn, [("objectClass", classes), ("cn", [name]), ("member", [member])]))
+    return b"".join(asLDIF(dn, attributes) for dn, attributes in entries)
+
+
+def _person(
+    rdn: str,
+    uids: list[str],
+    *,
+    groups: int = 0,
+    password: str | None = PASSWORD,
+    employee_number: str = "odd",
+) -> tuple[str, list[tuple[str, list[str]]]]:
+    attributes = [
+        ("objectClass", ["top", "person", "organizationalPerson", "inetOrgPerson"]),
+        ("uid", uids),
+        ("cn", [f"Called {rdn}"]),
+        ("sn", ["Odd"]),
+        ("employeeNumber", [employee_number]),
+        ("employeeType", ["employee"]),
+    ]
+    if password is not None:
+        attributes.append(("userPassword", [password]))
+    if groups:
+        names = [f"team, {number} (Ñdar)" for number in range(groups)]
+        attributes.append(("memberOf", [f"cn={escape_rdn(name)},{GROUPS_DN}" for name in names]))
+    return f"uid={escape_rdn(rdn)},{PEOPLE_DN}", attributes
