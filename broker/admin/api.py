@@ -14,7 +14,7 @@ from aiohttp import web
 from broker.admin import views
 from broker.admin.guard import problem
 from broker.admin.operations import Operation, Parameter, openapi
-from broker.errors import LedgerAway, Refused, Stale
+from broker.errors import ConfigurationError, LedgerAway, Refused, Stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -109,7 +109,10 @@ class Api:
         seen = request.headers.get("If-Match", "").strip('"')
         if not seen.isdecimal():
             return problem(428, 'publishing needs If-Match: "VERSION" as seen in /api/v1/capacity')
-        document = self._propose()
+        try:
+            document = self._propose()
+        except ConfigurationError as error:
+            raise Refused("; ".join((error.reason, *error.faults))) from error
         present = await self._ledger.limits()
         if present is not None and present.number != int(seen):
             raise Stale(f"the limits are at version {present.number}, not {seen}")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp import web
 
-from broker.errors import BrokerError, NotFound, Refused
+from broker.errors import BrokerError, ConfigurationError, NotFound, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -112,6 +112,8 @@ class ControlServer:
             return _problem(404, f"this process knows: {', '.join(sorted(self._actions))}")
         try:
             await action()
+        except ConfigurationError as error:
+            return _problem(400, "; ".join((error.reason, *error.faults)))
         except BrokerError as error:
             return _problem(error.status, error.reason)
         return web.Response(status=204)

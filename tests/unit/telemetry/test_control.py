@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.errors import NotFound, Refused
+from broker.errors import ConfigurationError, NotFound, Refused
 from broker.telemetry.control import ControlClient, ControlServer, bind_private, control_path
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def server(path: Path, done: list[str]) -> ControlServer:
         done.append("drain")
 
     async def reload() -> None:
-        raise Refused("the file has 3 faults")
+        raise ConfigurationError("the file has 2 faults", ("seats: missing", "x: unknown"))
 
     return ControlServer(
         path,
@@ -42,7 +42,7 @@ async def test_metrics_state_and_actions(tmp_path: Path) -> None:
         assert await client.state(path) == {"slot": 0}
         await client.act(path, "drain")
         assert done == ["drain"]
-        with pytest.raises(Refused, match="3 faults"):
+        with pytest.raises(Refused, match="2 faults; seats: missing; x: unknown"):
             await client.act(path, "reload")
         with pytest.raises(Refused, match="drain, reload"):
             await client.act(path, "dance")

@@ -1,0 +1,92 @@
+"""A ledger that says what it was told to say, for tests of the admin application."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from broker.errors import LedgerAway, Stale
+from broker.ledger.port import SessionRecord, Usage, WorkerView
+from broker.policy.limits import LimitsDocument, PoolLimits, PopulationLimits, Share
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.ledger.port import RevocationKind
+
+LIMITS = LimitsDocument(
+    number=7,
+    digest="d7",
+    scale=1.0,
+    seats_limit=100,
+    connections_limit=200,
+    populations={
+        "sales": PopulationLimits(admitted=True, seats_maximum=80, seats_guaranteed=10),
+        "everyone": PopulationLimits(admitted=False, seats_maximum=100),
+    },
+    pools={
+        "feed": PoolLimits(Share(150), {"sales": Share(90), "everyone": Share(60)}),
+        "wiki": PoolLimits(Share(50), {"sales": Share(50), "everyone": Share(50)}),
+    },
+)
+USAGE = Usage(
+    ledger_ms=100_000,
+    epoch="e1",
+    learning=False,
+    limits=LIMITS,
+    occupied={"sales": 12},
+    called={"sales": 1},
+    waiting={"everyone": 3},
+    held={("feed", "sales"): 20, ("feed", "everyone"): 5},
+    used={("feed", "sales"): 9},
+)
+RECORD = SessionRecord("s1", "amina", "Amina D.", "sales", (), 1, 2, 1, "192.0.2.1", "Firefox")
+
+
+class FakeLedger:
+    """Only what the admin application asks of the port."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.snapshot = USAGE
+        self.known: list[WorkerView] = []
+        self.records = [RECORD]
+        self.revoked: list[tuple[str, str]] = []
+        self.published: list[LimitsDocument] = []
+
+    def _answer(self) -> None:
+        if self.away:
+            raise LedgerAway("the ledger does not answer")
+
+    async def usage(self) -> Usage:
+        self._answer()
+        return self.snapshot
+
+    async def limits(self) -> LimitsDocument | None:
+        self._answer()
+        return self.snapshot.limits
+
+    async def workers(self) -> Sequence[WorkerView]:
+        self._answer()
+        return self.known
+
+    async def sessions(self, employee: str) -> Sequence[SessionRecord]:
+        self._answer()
+        return [record for record in self.records if record.employee == employee]
+
+    async def session(self, session_id: str) -> SessionRecord | None:
+        self._answer()
+        return next((record for record in self.records if record.id == session_id), None)
+
+    async def revoke(self, kind: RevocationKind, subject: str) -> int:
+        self._answer()
+        self.revoked.append((kind, subject))
+        return len(self.revoked)
+
+    async def publish(self, document: LimitsDocument, *, if_match: int) -> LimitsDocument:
+        self._answer()
+        if if_match != self.snapshot.limits.number:
+            raise Stale("changed meanwhile")
+        numbered = replace(document, number=if_match + 1)
+        self.published.append(numbered)
+        return numbered
