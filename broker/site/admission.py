@@ -101,6 +101,8 @@ class Hold:
         self._cell: Cell | None = cell
         self._person = person
         cell.used += 1
+        if cell.used > cell.peak:
+            cell.peak = cell.used
         person.in_flight += 1
 
     def release(self) -> None:
@@ -112,16 +114,20 @@ class Hold:
         self._person.in_flight -= 1
         if cell.waiters:
             cell.serve_waiters()
+        elif cell.return_at_once:
+            cell.short()
 
 
 class Cell:
     """What this worker may spend for one pool x population.
 
     Spendable while ``used < cap`` and ``now < fence_at`` (CLOCK_BOOTTIME seconds, 2 s early).
-    ``short`` is called when the grant is spent or nearly so: it asks for a sync at once.
+    ``short`` asks for a sync at once: the grant is spent, somebody waits, or what ended here is
+    wanted elsewhere (``return_at_once``). ``peak``: highest ``used`` since the last report.
     """
 
-    __slots__ = ("cap", "clock", "fence_at", "pool", "population", "short", "used", "waiters")
+    __slots__ = ("cap", "clock", "fence_at", "peak", "pool", "population", "return_at_once",
+                 "short", "used", "waiters")  # fmt: skip
 
     def __init__(
         self, pool: str, population: str, short: Callable[[], None], clock: Callable[[], float]
@@ -130,7 +136,9 @@ class Cell:
         self.population = population
         self.cap = 0
         self.used = 0
+        self.peak = 0
         self.fence_at = 0.0
+        self.return_at_once = False
         self.waiters: deque[Waiter] = deque()
         self.short = short
         self.clock = clock

@@ -242,6 +242,9 @@ class SessionCache:
     def person(self, name: str) -> Person | None:
         return self._people.get(name)
 
+    def people_count(self) -> int:
+        return len(self._people)
+
     def people(self) -> list[Person]:
         return list(self._people.values())
 

@@ -1,0 +1,221 @@
+"""A worker process: the gateway, what this worker knows of sessions and seats, and its sync."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from broker.configuration import digest, load
+from broker.gateway.server import Gateway
+from broker.ledger.redis_ledger import RedisLedger
+from broker.policy.worker_book import WorkerBook
+from broker.site.admission import Spending
+from broker.site.claims import Claims
+from broker.site.ledger_time import LedgerTime
+from broker.site.session_cache import SessionCache
+from broker.site.sync import Sync
+from broker.site.tokens import KeyRing, Tokens
+from broker.supervisor.child import Child
+from broker.telemetry import names
+from broker.telemetry.access_log import AccessLog, log_name
+from broker.telemetry.control import ControlServer, control_path
+from broker.telemetry.exposition import Exposition
+from broker.telemetry.loop_lag import LoopLag
+from broker.telemetry.traffic import Traffic
+from broker.wiring.clocks import boot_time, civil_time
+from broker.wiring.gateway import gateway_plan, listener_plan, tls_context
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Callable
+
+    from broker.gateway.plan import ListenerPlan
+    from broker.settings import Settings
+    from broker.wiring.processes import Birth
+
+_log = logging.getLogger(__name__)
+
+FLUSH_EVERY = 1.0  # seconds between flushes of the access log
+
+
+async def worker(settings: Settings, birth: Birth) -> None:
+    """Carry requests until told to stop, then drain and give everything back."""
+    ledger = await RedisLedger.connect(
+        settings.ledger.url.get_secret_value(), settings.site, settings.ledger.deadline
+    )
+    await _Worker(settings, birth, ledger).run()
+
+
+class _Worker:
+    """The parts of one worker, joined."""
+
+    def __init__(self, settings: Settings, birth: Birth, ledger: RedisLedger) -> None:
+        self._settings = settings
+        self._birth = birth
+        self._digest = digest(settings)
+        keys = settings.sessions.keys.get_secret_value()
+        tokens = Tokens(
+            KeyRing.from_json(keys), settings.site, civil_time, settings.sessions.token_lifetime
+        )
+        self._ledger = ledger
+        self._access_log = AccessLog(settings.access_log.path)
+        self._traffic = Traffic()
+        self._lag = LoopLag(boot_time, asyncio.sleep)
+        self._wake = asyncio.Event()
+        self._spending = Spending(settings.connections.per_employee, self._wake.set, boot_time)
+        for pool in settings.pools:
+            self._traffic.pool(pool)
+            for population in settings.populations:
+                self._spending.cell(pool, population.name)
+        ledger_time = LedgerTime(boot_time)
+        self._sessions = SessionCache(
+            tokens,
+            self._ledger,
+            ledger_time,
+            _log_names(settings, keys),
+            clock=boot_time,
+            wall_clock=civil_time,
+            token_refresh=settings.sessions.token_refresh,
+            lifetime=settings.sessions.lifetime,
+        )
+        self._sync = Sync(
+            WorkerBook(birth.incarnation, self._digest),
+            self._ledger,
+            self._spending,
+            self._sessions,
+            ledger_time,
+            self._wake,
+            boot_time,
+        )
+        self._gateway = Gateway(
+            gateway_plan(settings),
+            self._sessions,
+            Claims(self._ledger, clock=boot_time, idle=self._sync.idle),
+            self._spending,
+            self._traffic,
+            self._access_log,
+            boot_time,
+            civil_time,
+        )
+        self._exposition = self._export()
+
+    async def run(self) -> None:
+        child = Child(self._birth.fds, reopen=self._access_log.reopen)
+        control = ControlServer(
+            control_path(self._settings.run_dir, f"worker-{self._birth.slot}"),
+            self._exposition.render,
+            self._state,
+            {"reload": self._reload, "drain": _setting(child.stop)},
+        )
+        async with control:
+            background = asyncio.create_task(self._background())
+            background.add_done_callback(lambda _: child.stop.set())
+            try:
+                await self._gateway.start(self._listening(child))
+                child.ready()
+                await child.stop.wait()
+                _log.info("draining: %s", child.why or "a part of this worker failed")
+                await self._gateway.drain(self._settings.stop_timeout)
+            finally:
+                if not background.done():
+                    background.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await background
+                await self._sync.leave()
+                await self._ledger.close()
+                self._access_log.close()
+
+    async def _background(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._sync.run())
+            group.create_task(self._lag.run())
+            group.create_task(self._flush())
+
+    async def _flush(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_EVERY)
+            self._access_log.flush()
+
+    def _listening(
+        self, child: Child
+    ) -> list[tuple[socket.socket, ListenerPlan, ssl.SSLContext | None]]:
+        listening = []
+        for index, listener in enumerate(self._settings.listeners):
+            context = tls_context(listener.tls) if listener.tls else None
+            plan = listener_plan(listener)
+            listening += [(sock, plan, context) for sock in child.sockets[index]]
+        return listening
+
+    async def _reload(self) -> None:
+        """Take the routes, pools and doors of the file as it is now; raises with all its faults."""
+        settings = load(self._birth.configuration)
+        plan = gateway_plan(settings)
+        for pool in settings.pools:
+            for population in settings.populations:
+                self._spending.cell(pool, population.name)
+        self._gateway.replace(plan)
+        _log.info("reloaded")
+
+    # --- what others may see
+
+    def _state(self) -> dict[str, Any]:
+        statistics = self._gateway.statistics()
+        return {
+            "kind": "worker",
+            "slot": self._birth.slot,
+            "incarnation": self._birth.incarnation,
+            "draining": statistics.draining,
+            "learning": self._sync.learning,
+            "ledger_up": self._sync.up,
+            "limits_known": self._sync.limits_known,
+            "digest": self._digest,
+            "browsers": statistics.browsers,
+            "exchanges": statistics.exchanges,
+            "tunnels": statistics.tunnels,
+            "servers": {
+                pool: [
+                    {
+                        "server": server.name,
+                        "healthy": server.healthy,
+                        "in_flight": server.in_flight,
+                        "draining": server.draining,
+                    }
+                    for server in servers
+                ]
+                for pool, servers in statistics.pools.items()
+            },
+        }
+
+    def _export(self) -> Exposition:
+        exposition = Exposition()
+        self._traffic.export(exposition)
+        self._lag.export(exposition)
+        sync = self._sync
+        exposition.expose(names.LEDGER_UP, lambda: {(): float(sync.up)})
+        exposition.expose(names.LEDGER_EPOCH_CHANGES, lambda: {(): sync.epoch_changes})
+        exposition.expose(names.SESSIONS_CACHED, lambda: {(): float(len(self._sessions.records()))})
+        exposition.expose(names.ACCESS_LOG_DROPPED, lambda: {(): self._access_log.dropped})
+        return exposition
+
+
+def _log_names(settings: Settings, keys: str) -> Callable[[str], str]:
+    """How the access log names an employee; without a key of its own one is derived."""
+    mode = settings.access_log.employee
+    secret = settings.access_log.hash_key
+    key = (
+        secret.get_secret_value().encode()
+        if secret
+        else hashlib.blake2b(keys.encode(), digest_size=32, person=b"access log").digest()
+    )
+    return lambda employee: log_name(employee, mode, key)
+
+
+def _setting(event: asyncio.Event) -> Callable[[], Any]:
+    async def act() -> None:
+        event.set()
+
+    return act
