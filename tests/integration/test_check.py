@@ -1,0 +1,184 @@
+"""``broker check`` against real servers: everything right, then one thing wrong after the other."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+import yaml
+
+from broker.cli.main import main
+from broker.demo.employees import PEOPLE_DN, SERVICE_DN, SERVICE_PASSWORD
+from broker.site.tokens import KeyRing
+from tests.support.ldaptor_server import LdaptorServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LDIF = Path(__file__).parents[2] / "config" / "demo.ldif"
+
+
+class _Backend(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/healthz" else 404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("check")
+
+
+@pytest.fixture(scope="module")
+def certificates(folder: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    leaf = authority.issue_cert("localhost", "127.0.0.1", "*.localhost")
+    leaf.private_key_pem.write_to_path(folder / "key.pem")
+    leaf.cert_chain_pems[0].write_to_path(folder / "chain.pem")
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Backend)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def redis(folder: Path) -> Iterator[Path]:
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed")
+    path = folder / "redis.sock"
+    process = subprocess.Popen(
+        [program, "--port", "0", "--unixsocket", str(path), "--dir", str(folder),
+         "--appendonly", "yes", "--maxmemory-policy", "noeviction"],
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    until = time.monotonic() + 20
+    while not path.exists():
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    yield path
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def ldap(folder: Path, certificates: None) -> Iterator[int]:
+    server = LdaptorServer(folder, LDIF.read_bytes(), folder / "chain.pem", folder / "key.pem")
+    server.start()
+    yield server.ldaps_port
+    server.stop()
+
+
+@pytest.fixture
+def document(folder: Path, backend: str, redis: Path, ldap: int) -> dict[str, Any]:
+    (folder / "keys.json").write_text(KeyRing.generate(), "utf-8")
+    (folder / "password").write_text(SERVICE_PASSWORD, "utf-8")
+    return {
+        "site": "test",
+        "home": "https://localhost:8443",
+        "run_dir": str(folder),
+        "listeners": [
+            {
+                "address": "127.0.0.1:8443",
+                "tls": {"certificates": [{"certificate": "chain.pem", "key": "key.pem"}]},
+            }
+        ],
+        "hosts": [{"origin": "https://feed.localhost:8443", "routes": [{"pool": "feed"}]}],
+        "pools": {"feed": {"servers": [backend], "connections": {"limit": 10}}},
+        "populations": [{"name": "everyone"}],
+        "seats": {"limit": 10},
+        "connections": {"limit": 10},
+        "directory": {
+            "servers": [f"ldaps://127.0.0.1:{ldap}"],
+            "ca": "ca.pem",
+            "base": PEOPLE_DN,
+            "bind_dn": SERVICE_DN,
+            "bind_password": "file:password",
+        },
+        "sessions": {"keys": "file:keys.json"},
+        "ledger": {"url": f"unix://{redis}"},
+        "admin": {"token": "a token long enough"},
+    }
+
+
+def check(
+    folder: Path, document: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> tuple[int, str]:
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(document), "utf-8")
+    code = main(["check", "-c", str(path)])
+    return code, capsys.readouterr().out
+
+
+def test_everything_is_right(
+    folder: Path, document: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out = check(folder, document, capsys)
+    assert code == 0, out
+    assert "FAULT" not in out
+    assert "Redis is fit" in out
+    assert f"found {PEOPLE_DN}" in out
+    assert "is healthy" in out
+
+
+def test_several_things_are_wrong_and_all_are_told(
+    folder: Path, document: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "password").write_text("not this one", "utf-8")
+    document["ledger"]["url"] = f"unix://{folder}/nowhere.sock"
+    document["pools"]["feed"]["health"] = {"path": "/nowhere"}
+    document["pools"]["feed"]["servers"].append("http://127.0.0.1:1")
+    document["hosts"][0]["origin"] = "https://feed.example.com"
+    code, out = check(folder, document, capsys)
+    assert code == 1
+    faults = [line for line in out.splitlines() if "FAULT" in line]
+    for what in (
+        "directory:",
+        "ledger:",
+        "/nowhere answers 404",
+        "http://127.0.0.1:1 does not answer: Connection refused",
+        "no certificate is made out to feed.example.com",
+    ):
+        assert any(what in fault for fault in faults), out
+    assert "not this one" not in out
+
+
+def test_a_redis_that_forgets(
+    folder: Path, document: dict[str, Any], redis: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def configure(policy: str) -> None:
+        client = shutil.which("redis-cli")
+        assert client is not None
+        subprocess.run(
+            [client, "-s", redis, "config", "set", "maxmemory-policy", policy],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+
+    configure("allkeys-lru")
+    try:
+        code, out = check(folder, document, capsys)
+    finally:
+        configure("noeviction")
+    assert code == 1
+    assert "noeviction" in out
