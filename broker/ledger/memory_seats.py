@@ -117,6 +117,8 @@ class MemorySeats:
             ticket = self._tickets[employee] = Ticket(number, population, self._state.now)
             self._populations.add(population)
         self.run_calls()
+        if employee not in self._tickets:  # the sweep ended the employee's last session
+            return self._answer("gone", "")
         if ticket.called_ms is not None:
             return self._claim(employee, ticket)
         return self._answer("waiting", ticket.population, ticket)
@@ -147,6 +149,8 @@ class MemorySeats:
             self._heard(ticket)
         if present or unclaimed:
             self.run_calls()
+        if employee not in self._tickets:  # the sweep ended the employee's last session
+            return self._answer("gone", "")
         state: SeatState = "waiting" if ticket.called_ms is None else "called"
         return self._answer(state, ticket.population, ticket)
 

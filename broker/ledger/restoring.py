@@ -1,4 +1,4 @@
-"""What a worker may write back after the ledger lost its memory: the part that both ledgers share."""
+"""What a worker may write back after the ledger lost its memory, for both ledgers alike."""
 
 from __future__ import annotations
 

@@ -49,6 +49,9 @@ end
 
 seats.run_calls()
 ticket = seats.ticket(employee)
+if not ticket then  -- the sweep ended the employee's last session
+  return seats.answer('gone', '')
+end
 if ticket.called then
   seats.claim(employee, ticket)
   return seats.answer('seated', ticket.population)

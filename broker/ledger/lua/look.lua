@@ -40,4 +40,7 @@ if present or unclaimed then
   seats.run_calls()
   ticket = seats.ticket(employee)
 end
+if not ticket then  -- the sweep ended the employee's last session
+  return seats.answer('gone', '')
+end
 return seats.answer(ticket.called and 'called' or 'waiting', ticket.population, ticket)
