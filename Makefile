@@ -29,10 +29,8 @@ demo:
 
 check:
 	@lock/install test
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo
+	@wrong=0; for tool in "ruff check ." "ruff format --check ." "mypy" "lint-imports --no-logo"; do \
+	    echo "$$tool"; $(BIN)/$$tool || wrong=1; done; exit $$wrong
 
 ifdef FAST
 test: check
