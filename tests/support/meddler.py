@@ -37,7 +37,9 @@ class Meddler:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Meddler:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._own_tls)
+        self._server = await asyncio.start_server(
+            self._accept, ["127.0.0.1", "127.0.0.2"], 0, ssl=self._own_tls
+        )
         self.ports: dict[str, int] = dict(s.getsockname() for s in self._server.sockets)
         self.port = self.ports["127.0.0.1"]
         return self
