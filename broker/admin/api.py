@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -14,7 +15,7 @@ from aiohttp import web
 from broker.admin import views
 from broker.admin.guard import problem
 from broker.admin.operations import Operation, Parameter, openapi
-from broker.errors import ConfigurationError, LedgerAway, Refused, Stale
+from broker.errors import ConfigurationError, LedgerAway, NotFound, Refused, Stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from broker.ledger.port import Ledger, RevocationKind, Usage, WorkerView
     from broker.policy.limits import LimitsDocument
 
+_log = logging.getLogger(__name__)
+_SILENT_LONG_ENOUGH = 10.0  # seconds: forty syncs
 _SELECTORS: dict[str, RevocationKind] = {"employee": "employee", "population": "population"}
 
 
@@ -58,6 +61,23 @@ class Api:
 
     async def workers(self, _: web.Request) -> web.Response:
         return web.json_response(views.workers(*await self.snapshot()))
+
+    async def forget(self, request: web.Request) -> web.Response:
+        """For a host that was lost without a tombstone: its grants come back at once instead of
+        when its lease ends. A worker that still speaks is not dead, and taking its grants from it
+        would let the site exceed its limits: refused."""
+        incarnation = request.match_info["id"]
+        usage, known = await self._ledger.usage(), await self._ledger.workers()
+        view = next((each for each in known if each.incarnation == incarnation), None)
+        if view is None:
+            raise NotFound(f"the ledger knows no worker {incarnation}")
+        silent = (usage.ledger_ms - view.last_seen_ms) / 1000
+        if silent < _SILENT_LONG_ENOUGH:
+            return problem(409, f"this worker spoke {max(0.0, silent):.1f} s ago: it is not dead")
+        _log.warning("worker %s is forgotten on request", incarnation)
+        if not await self._ledger.tombstone(incarnation):
+            raise NotFound(f"the ledger knows no worker {incarnation}")
+        return web.json_response({"forgotten": True})
 
     async def capacity(self, _: web.Request) -> web.Response:
         usage = await self._ledger.usage()
@@ -127,6 +147,11 @@ class Api:
         employee = Parameter("employee", "query", "the canonical login name", required=True)
         return (
             Operation("GET", "/workers", "Workers of the site", self.workers, {200: "the workers"}),
+            Operation(
+                "DELETE", "/workers/{id}", "Forget a worker whose host was lost", self.forget,
+                {200: "its grants are back", 404: "unknown", 409: "it is not dead"},
+                (Parameter("id", "path", "its incarnation, percent-encoded"),),
+            ),
             Operation(
                 "GET", "/capacity", "Limits in force and what is taken", self.capacity,
                 {200: "a consistent snapshot"},

@@ -52,6 +52,7 @@ class FakeLedger:
         self.known: list[WorkerView] = []
         self.records = [RECORD]
         self.revoked: list[tuple[str, str]] = []
+        self.buried: list[str] = []
         self.published: list[LimitsDocument] = []
 
     def _answer(self) -> None:
@@ -69,6 +70,11 @@ class FakeLedger:
     async def workers(self) -> Sequence[WorkerView]:
         self._answer()
         return self.known
+
+    async def tombstone(self, incarnation: str) -> bool:
+        self._answer()
+        self.buried.append(incarnation)
+        return True
 
     async def sessions(self, employee: str) -> Sequence[SessionRecord]:
         self._answer()

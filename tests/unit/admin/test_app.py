@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
 
 from broker.admin.app import make_app
 from broker.admin.plan import AdminPlan, allowed_hosts
@@ -98,14 +99,20 @@ class Host:
     async def stop(self) -> None:
         await self._stack.aclose()
 
+    def raw(self, path: str) -> URL:
+        """Sent as written: percent-encoded slashes stay so."""
+        return URL(f"http://127.0.0.1:{self.client.port}{path}", encoded=True)
+
     async def ask(
-        self, path: str, method: str = "GET", *, token: str | None = TOKEN, **more: Any
+        self, path: str | URL, method: str = "GET", *, token: str | None = TOKEN, **more: Any
     ) -> tuple[int, Any]:
         """(status, decoded JSON)."""
         headers = dict(more.pop("headers", {}))
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        async with self.client.request(method, path, headers=headers, **more) as response:
+        if isinstance(path, str):
+            path = URL(f"http://127.0.0.1:{self.client.port}{path}")
+        async with self.client.session.request(method, path, headers=headers, **more) as response:
             return response.status, await response.json(content_type=None)
 
 
@@ -255,6 +262,19 @@ class TestApi:
         status, body = await host.ask("/api/v1/workers")
         assert status == 200
         assert [worker["pid"] for worker in body["workers"]] == [100, 101]
+
+    async def test_forgetting_the_dead_and_only_them(self, host: Host) -> None:
+        host.ledger.known = [
+            WorkerView("there/boot/8", 99_500, 7, "d7", 20, 9),
+            WorkerView("there/boot/9", 80_000, 7, "d7", 20, 9),
+        ]
+        path = "/api/v1/workers/there%2Fboot%2F"
+        status, body = await host.ask(host.raw(path + "8"), "DELETE")
+        assert (status, body["detail"]) == (409, "this worker spoke 0.5 s ago: it is not dead")
+        assert (await host.ask(host.raw(path + "7"), "DELETE"))[0] == 404
+        assert host.ledger.buried == []
+        assert await host.ask(host.raw(path + "9"), "DELETE") == (200, {"forgotten": True})
+        assert host.ledger.buried == ["there/boot/9"]
 
     async def test_capacity(self, host: Host) -> None:
         status, body = await host.ask("/api/v1/capacity")
