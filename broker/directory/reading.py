@@ -6,6 +6,7 @@ name and an ``Employee``.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,16 @@ from ldap3.utils.conv import escape_filter_chars
 from broker.directory.port import Employee
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from broker.directory.link import Entry
     from broker.directory.plan import DirectoryPlan
 
 NAME_LIMIT = 256
 """Characters of a login name; longer ones are not looked up at all."""
+
+_PLACEHOLDER = re.compile(r"\{(?:username|dn)\}")
+_BLANK = re.compile(r"\s")
 
 
 def typed_name(username: str) -> str | None:
@@ -40,18 +44,17 @@ def canonical_name(entry: Entry, plan: DirectoryPlan) -> str | None:
 
 
 def user_filter(plan: DirectoryPlan, name: str) -> str:
-    return plan.user_filter.replace("{username}", escaped(name))
+    return _filled(plan.user_filter, {"{username}": name})
 
 
 def group_filter(plan: DirectoryPlan, entry: Entry, name: str) -> str:
-    filled = plan.group_filter.replace("{username}", escaped(name))
-    return filled.replace("{dn}", escaped(entry.dn))
+    return _filled(plan.group_filter, {"{username}": name, "{dn}": entry.dn})
 
 
 def escaped(value: str) -> str:
-    """RFC 4515 section 3, and blanks too: ldap3 strips them from the ends of a value."""
+    """RFC 4515 section 3, and white space too, which ldap3 strips from the ends of a value."""
     text: str = escape_filter_chars(value)
-    return text.replace(" ", "\\20")
+    return _BLANK.sub(lambda blank: "".join(f"\\{byte:02x}" for byte in blank[0].encode()), text)
 
 
 def wanted_attributes(plan: DirectoryPlan) -> tuple[str, ...]:
@@ -76,6 +79,11 @@ def employee(entry: Entry, name: str, more_groups: Iterable[str], plan: Director
             if (values := entry.values(attribute))
         },
     )
+
+
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    """In one pass, so that a value which looks like a placeholder stays a value."""
+    return _PLACEHOLDER.sub(lambda found: escaped(values.get(found[0], found[0])), template)
 
 
 def _folded(text: str) -> str:
