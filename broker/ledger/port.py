@@ -170,9 +170,15 @@ class Ledger(Protocol):
         """The document in force, or None before the first publication."""
         ...
 
-    async def publish(self, document: LimitsDocument, *, if_match: int) -> LimitsDocument:
+    async def publish(
+        self, document: LimitsDocument, *, if_match: int, first_start: bool = False
+    ) -> LimitsDocument:
         """Replace document number ``if_match`` (0: there must be none). Raises Stale. Returns it
-        with its new number; wakes the workers."""
+        with its new number, which is above its own; wakes the workers.
+
+        A ledger that remembers nobody cannot tell a first start from lost memory, and learns for
+        the longest lease. ``first_start`` ends that at once: only for who *knows* that no worker
+        of this site holds anything."""
         ...
 
     # --- workers, grants
@@ -182,6 +188,11 @@ class Ledger(Protocol):
 
     async def tombstone(self, incarnation: str) -> bool:
         """The worker is certainly dead (waitpid said so): its grants come back. False if unknown."""
+        ...
+
+    async def forget_worker(self, incarnation: str) -> bool:
+        """An operator says that a silent worker is gone for good: its grants come back. False if
+        unknown."""
         ...
 
     async def workers(self) -> Sequence[WorkerView]: ...

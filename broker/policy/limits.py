@@ -8,11 +8,8 @@ for ``lendable``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003  # the ledger decodes the document by its types
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)

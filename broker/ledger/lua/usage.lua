@@ -1,0 +1,5 @@
+-- One snapshot: {now, epoch, learning, {number, document}, seats, workers}.
+return {
+  now, ledger.epoch, learning and 1 or 0, {tonumber(ledger.limits) or 0, redis.call('GET', K.limits)},
+  seats.usage(), redis.call('HGETALL', K.workers),
+}

@@ -1,0 +1,284 @@
+"""The twin: the whole ledger in memory, deciding with the pure policy.
+
+For tests, what-if and simulation: one contract suite runs on it and on Redis, and histories are
+replayed on both. ``clock`` is the wall clock in milliseconds, as Redis' TIME would be; ledger time
+is made from it here just as ``lua/prelude.lua`` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from broker.errors import LedgerAway, Stale
+from broker.ledger import reporting
+from broker.ledger.memory_seats import MemorySeats
+from broker.ledger.memory_sessions import MemorySessions
+from broker.ledger.port import (
+    Revocation,
+    RevocationKind,
+    SeatAnswer,
+    SessionRecord,
+    SyncReply,
+    SyncReport,
+    Usage,
+    WorkerView,
+)
+from broker.ledger.stored_limits import NOTHING
+from broker.policy.grant_book import GrantBook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from broker.policy.limits import LimitsDocument
+
+MOST_ADVANCE_MS = 1000
+
+
+class MemoryState:
+    """What all books share: ledger time, learning, the document in force."""
+
+    def __init__(self, wall_ms: int, epoch: str) -> None:
+        self.now = wall_ms
+        self.wall_ms = wall_ms
+        self.grants = GrantBook(epoch=epoch, since_ms=wall_ms)
+
+    @property
+    def learning(self) -> bool:
+        return self.grants.learning
+
+    @property
+    def limits(self) -> LimitsDocument | None:
+        return self.grants.limits
+
+    def advance(self, wall_ms: int) -> None:
+        self.now += max(0, min(wall_ms - self.wall_ms, MOST_ADVANCE_MS))
+        self.wall_ms = wall_ms
+
+
+class MemoryLedger:
+    """``broker.ledger.port.Ledger`` in memory. ``away`` makes every call fail, as a Redis that cannot
+    be reached; ``lose_memory`` and ``restart`` are the faults of Redis."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._epochs = 0
+        self._wakeups: set[MemoryWakeups] = set()
+        self.away = False
+        self.lose_memory()
+
+    def lose_memory(self) -> None:
+        """As FLUSHALL."""
+        self.state = MemoryState(self._clock(), self._next_epoch())
+        self.seats = MemorySeats(self.state)
+        self.seat_sessions = MemorySessions(self.state, self.seats)
+
+    def restart(self) -> None:
+        """As a restart with everything kept: another run id, hence another epoch."""
+        self.state.advance(self._clock())
+        self.state.grants.begin_epoch(self._next_epoch(), self.state.now)
+        self.seats.epoch_changed()
+
+    def _next_epoch(self) -> str:
+        self._epochs += 1
+        return hashlib.sha256(f"{id(self)} {self._epochs}".encode()).hexdigest()[:20]
+
+    def _call(self) -> MemoryState:
+        """What each call does first."""
+        if self.away:
+            raise LedgerAway("The ledger cannot be reached.")
+        self.state.advance(self._clock())
+        self.state.grants.pass_time(self.state.now)
+        return self.state
+
+    def _wake(self) -> None:
+        for wakeups in self._wakeups:
+            wakeups.event.set()
+
+    # --- limits
+
+    async def limits(self) -> LimitsDocument | None:
+        return self._call().limits
+
+    async def publish(
+        self, document: LimitsDocument, *, if_match: int, first_start: bool = False
+    ) -> LimitsDocument:
+        state = self._call()
+        current = state.limits.number if state.limits else 0
+        if current != if_match:
+            raise Stale(f"The limits have changed meanwhile: their number is {current} now.")
+        published = replace(document, number=max(current, document.number) + 1)
+        state.grants.put_limits(published)
+        if first_start:
+            state.grants.start_first()
+        self.seats.run_calls()
+        self._wake()
+        return published
+
+    # --- workers, grants
+
+    async def sync(self, report: SyncReport) -> SyncReply:
+        state = self._call()
+        learning = state.learning
+        same_epoch = report.epoch == state.grants.epoch
+        lost = self.seats.apply_touches(report.touches) if same_epoch else ()
+        self.seats.apply_presence(report.present)
+        answer = state.grants.sync(reporting.told(report), state.now)
+        self.seats.run_calls()
+        known = report.revocations_known if same_epoch else 0
+        upto, revocations = self.seat_sessions.revocations_after(known)
+        limits = state.limits
+        if limits is not None and same_epoch and report.limits_known == limits.number:
+            limits = None
+        if answer.wake or learning != state.learning:
+            self._wake()
+        return SyncReply(
+            sequence=report.sequence,
+            epoch=state.grants.epoch,
+            learning=state.learning,
+            ledger_ms=state.now,
+            caps=dict(answer.caps),
+            leases=dict(answer.leases),
+            lost_seats=tuple(lost),
+            revocations=revocations,
+            revocations_upto=upto,
+            limits=limits,
+            queues=self.seats.queues(),
+            starved=answer.starved,
+        )
+
+    async def tombstone(self, incarnation: str) -> bool:
+        state = self._call()
+        return self._removed(state.grants.bury(incarnation, state.now))
+
+    async def forget_worker(self, incarnation: str) -> bool:
+        return self._removed(self._call().grants.forget(incarnation))
+
+    def _removed(self, known: bool) -> bool:
+        self.state.grants.pass_time(self.state.now)
+        self.seats.run_calls()
+        if known:
+            self._wake()
+        return known
+
+    async def workers(self) -> Sequence[WorkerView]:
+        return tuple(
+            WorkerView(
+                incarnation=incarnation,
+                last_seen_ms=worker.seen_ms,
+                limits_known=worker.limits_known,
+                digest=worker.digest,
+                held=sum(worker.booked.values()),
+                used=sum(worker.used.values()),
+            )
+            for incarnation, worker in sorted(self._call().grants.workers.items())
+        )
+
+    # --- seats and tickets
+
+    async def admit(self, employee: str, population: str) -> SeatAnswer:
+        self._call()
+        return self.seats.admit(employee, population)
+
+    async def look(self, employee: str, *, present: bool = False) -> SeatAnswer:
+        self._call()
+        return self.seats.look(employee, present=present)
+
+    async def release(self, employee: str) -> bool:
+        self._call()
+        return self.seats.release(employee)
+
+    # --- sessions
+
+    async def put_session(self, record: SessionRecord, *, most: int) -> tuple[str, ...]:
+        self._call()
+        return self.seat_sessions.put_session(record, most=most)
+
+    async def session(self, session_id: str) -> SessionRecord | None:
+        self._call()
+        return self.seat_sessions.session(session_id)
+
+    async def sessions(self, employee: str) -> Sequence[SessionRecord]:
+        self._call()
+        return self.seat_sessions.sessions(employee)
+
+    async def end_session(self, session_id: str) -> bool:
+        self._call()
+        return self.seat_sessions.end_session(session_id)
+
+    async def revoke(self, kind: RevocationKind, subject: str) -> int:
+        self._call()
+        number = self.seat_sessions.revoke(kind, subject)
+        self._wake()
+        return number
+
+    async def restore(
+        self,
+        revocations: Sequence[Revocation],
+        sessions: Sequence[SessionRecord],
+        seats: Sequence[tuple[str, str, int]],
+    ) -> None:
+        self._call()
+        self.seat_sessions.restore(revocations, sessions, seats)
+
+    # --- things that may be used once
+
+    async def put_once(self, kind: str, key: str, value: bytes, ttl_ms: int) -> bool:
+        self._call()
+        return self.seat_sessions.put_once(kind, key, value, ttl_ms)
+
+    async def take_once(self, kind: str, key: str) -> bytes | None:
+        self._call()
+        return self.seat_sessions.take_once(kind, key)
+
+    async def peek_once(self, kind: str, key: str) -> bytes | None:
+        self._call()
+        return self.seat_sessions.peek_once(kind, key)
+
+    # --- all
+
+    async def usage(self) -> Usage:
+        state = self._call()
+        seats = self.seats.usage()
+        return Usage(
+            ledger_ms=state.now,
+            epoch=state.grants.epoch,
+            learning=state.learning,
+            limits=state.limits or NOTHING,
+            occupied={name: row[0] for name, row in seats.items()},
+            called={name: row[1] for name, row in seats.items()},
+            waiting={name: row[2] for name, row in seats.items()},
+            held=state.grants.held(),
+            used=state.grants.used(),
+        )
+
+    async def wakeups(self) -> MemoryWakeups:
+        self._call()
+        wakeups = MemoryWakeups(self._wakeups.discard)
+        self._wakeups.add(wakeups)
+        return wakeups
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+class MemoryWakeups:
+    """Wakes within this process."""
+
+    def __init__(self, forget: Callable[[MemoryWakeups], None]) -> None:
+        self.event = asyncio.Event()
+        self._forget = forget
+
+    async def next(self, timeout: float) -> bool:
+        try:
+            async with asyncio.timeout(timeout):
+                await self.event.wait()
+        except TimeoutError:
+            return False
+        self.event.clear()
+        return True
+
+    async def close(self) -> None:
+        self._forget(self)

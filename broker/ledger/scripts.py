@@ -1,0 +1,105 @@
+"""Lua in Redis: reads the script files, runs them by digest within a deadline, translates errors.
+
+Each script is prelude + libraries + its own file, sent once (SCRIPT LOAD on NOSCRIPT) and then named
+by its SHA-1. All get the same KEYS, which share the site's hash tag. Nothing is retried here: a call
+that may or may not have been executed is told to the caller as LedgerAway, who knows what is safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import NoScriptError, RedisError
+
+from broker.errors import LedgerAway
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+
+_LOG = logging.getLogger(__name__)
+_LIBRARIES = ("prelude", "lib_grants", "lib_seats", "lib_calls", "lib_sessions", "lib_start")
+_KEYS = (
+    "",
+    "meta",
+    "limits",
+    "grant_limits",
+    "seat_limits",
+    "workers",
+    "held",
+    "wants",
+    "leases",
+    "unheard",
+    "dead",
+)
+_WALL_CLOCK = "local t = redis.call('TIME')\n  return t[1] * 1000 + math.floor(t[2] / 1000)"
+
+
+def prefix(site: str) -> str:
+    """What every key of ``site`` starts with; the braces are Redis Cluster's hash tag."""
+    return f"broker:{{{site}}}:"
+
+
+def source(name: str, *, wall_clock: str | None = None) -> str:
+    """The text of script ``name`` with prelude and libraries in front.
+
+    ``wall_clock`` is Lua that returns milliseconds in place of the server's TIME: tests only.
+    """
+    lua = files("broker.ledger").joinpath("lua")
+    parts = [lua.joinpath(f"{part}.lua").read_text("utf-8") for part in (*_LIBRARIES, name)]
+    if wall_clock is not None:
+        if _WALL_CLOCK not in parts[0]:
+            raise RuntimeError("prelude.lua no longer reads the clock where the loader expects it")
+        parts[0] = parts[0].replace(_WALL_CLOCK, wall_clock)
+    return "\n".join(parts)
+
+
+class Scripts:
+    """The scripts of one site on one Redis. ``deadline``: seconds for each call, round trip."""
+
+    def __init__(
+        self, redis: Redis, site: str, deadline: float, *, wall_clock: str | None = None
+    ) -> None:
+        self.redis = redis
+        self.prefix = prefix(site)
+        self._deadline = deadline
+        self._wall_clock = wall_clock
+        self._keys = [self.prefix + key for key in _KEYS]
+        self._loaded: dict[str, tuple[str, str]] = {}
+
+    async def run(self, name: str, *args: str | bytes | int) -> Any:
+        """Run ``lua/NAME.lua`` with ``args`` as ARGV. Raises LedgerAway."""
+        digest, text = self._script(name)
+        async with self.within_deadline():
+            try:
+                return await self.redis.evalsha(digest, len(self._keys), *self._keys, *args)
+            except NoScriptError:
+                # Nothing has been executed: loading it and asking again is safe.
+                await self.redis.script_load(text)
+                return await self.redis.evalsha(digest, len(self._keys), *self._keys, *args)
+
+    @asynccontextmanager
+    async def within_deadline(self) -> AsyncIterator[None]:
+        """Whatever goes wrong with Redis inside, or lasts too long, becomes LedgerAway."""
+        try:
+            async with asyncio.timeout(self._deadline):
+                yield
+        except TimeoutError as late:
+            raise LedgerAway("The ledger did not answer in time.") from late
+        except (RedisError, OSError) as fault:
+            _LOG.warning("ledger: %s: %s", type(fault).__name__, fault)
+            raise LedgerAway("The ledger cannot be reached.") from fault
+
+    def _script(self, name: str) -> tuple[str, str]:
+        if name not in self._loaded:
+            text = source(name, wall_clock=self._wall_clock)
+            # SHA-1 is the name that Redis gives a script (EVALSHA), not a protection.
+            digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+            self._loaded[name] = digest, text
+        return self._loaded[name]
