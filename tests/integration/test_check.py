@@ -8,22 +8,21 @@ import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import trustme
 import yaml
 
 from broker.cli.main import main
 from broker.demo.employees import PEOPLE_DN, SERVICE_DN, SERVICE_PASSWORD
 from broker.site.tokens import KeyRing
-from tests.support.ldaptor_server import LdaptorServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-LDIF = Path(__file__).parents[2] / "config" / "demo.ldif"
+    from tests.integration.conftest import Authority
+    from tests.support.ldaptor_server import LdaptorServer
 
 
 class _Backend(BaseHTTPRequestHandler):
@@ -39,15 +38,6 @@ class _Backend(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("check")
-
-
-@pytest.fixture(scope="module")
-def certificates(folder: Path) -> None:
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    leaf = authority.issue_cert("localhost", "127.0.0.1", "*.localhost")
-    leaf.private_key_pem.write_to_path(folder / "key.pem")
-    leaf.cert_chain_pems[0].write_to_path(folder / "chain.pem")
 
 
 @pytest.fixture(scope="module")
@@ -83,16 +73,11 @@ def redis(folder: Path) -> Iterator[Path]:
     process.wait()
 
 
-@pytest.fixture(scope="module")
-def ldap(folder: Path, certificates: None) -> Iterator[int]:
-    server = LdaptorServer(folder, LDIF.read_bytes(), folder / "chain.pem", folder / "key.pem")
-    server.start()
-    yield server.ldaps_port
-    server.stop()
-
-
 @pytest.fixture
-def document(folder: Path, backend: str, redis: Path, ldap: int) -> dict[str, Any]:
+def document(
+    folder: Path, backend: str, redis: Path, authority: Authority, ldaptor: LdaptorServer
+) -> dict[str, Any]:
+    pair = {"certificate": str(authority.certificate), "key": str(authority.key)}
     (folder / "keys.json").write_text(KeyRing.generate(), "utf-8")
     (folder / "password").write_text(SERVICE_PASSWORD, "utf-8")
     return {
@@ -102,17 +87,17 @@ def document(folder: Path, backend: str, redis: Path, ldap: int) -> dict[str, An
         "listeners": [
             {
                 "address": "127.0.0.1:8443",
-                "tls": {"certificates": [{"certificate": "chain.pem", "key": "key.pem"}]},
+                "tls": {"certificates": [pair]},
             }
         ],
-        "hosts": [{"origin": "https://feed.localhost:8443", "routes": [{"pool": "feed"}]}],
+        "hosts": [{"origin": "https://localhost:9443", "routes": [{"pool": "feed"}]}],
         "pools": {"feed": {"servers": [backend], "connections": {"limit": 10}}},
         "populations": [{"name": "everyone"}],
         "seats": {"limit": 10},
         "connections": {"limit": 10},
         "directory": {
-            "servers": [f"ldaps://127.0.0.1:{ldap}"],
-            "ca": "ca.pem",
+            "servers": [f"ldaps://127.0.0.1:{ldaptor.ldaps_port}"],
+            "ca": str(authority.ca),
             "base": PEOPLE_DN,
             "bind_dn": SERVICE_DN,
             "bind_password": "file:password",
