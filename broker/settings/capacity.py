@@ -181,7 +181,7 @@ class Connections(Model):
 
 
 class Level(Model):
-    """A named capacity plan."""
+    """A named capacity plan. Checked, but no command applies one yet."""
 
     scale: Annotated[float, Field(gt=0)] = 1.0
     """Multiplies the configured numbers, each up to its ceiling."""

@@ -47,9 +47,10 @@ class Listener(Model):
     """Without it the listener speaks clear text: only on loopback, a Unix socket, or behind
     trusted_proxies."""
     trusted_proxies: list[Network] = []
-    """Addresses and networks whose X-Forwarded-For and Forwarded are believed."""
+    """TLS terminators in front, which lets the listener speak clear text. What they say about the
+    client (X-Forwarded-For, Forwarded) is not read yet."""
     proxy_protocol_from: list[Network] = []
-    """Addresses and networks that must begin with the PROXY protocol; all others are closed."""
+    """Load balancers that begin with the PROXY protocol. Not spoken yet: leave it empty."""
 
 
 class Door(Model):

@@ -167,6 +167,12 @@ ROUTES = [{"path": "/a", "pool": "feed"}, {"path": "/a/", "pool": "feed"}]
             "listeners[0].trusted_proxies[0]",
             "an address or network",
         ),
+        (
+            "listeners.0.proxy_protocol_from",
+            ["10.0.0.0/8"],
+            "listeners[0].proxy_protocol_from",
+            "not spoken yet",
+        ),
         ("admin.address", "0.0.0.0:8444", "admin.address", "loopback or a Unix socket"),
         ("admin.address", "127.0.0.1:8443", "admin.address", "is also a public listener's"),
         ("admin.token", "short", "admin.token", "shorter than 16"),
