@@ -65,31 +65,45 @@ def open_group(address: str, count: int) -> list[list[socket.socket]]:
     allowed, not one of this machine's.
     """
     slots: list[list[socket.socket]] = [[] for _ in range(count)]
-    problems: list[ConfigurationError] = []
+    missing: ConfigurationError | None = None
+    chosen = 0
     try:
         for place in resolve(address):
             try:
-                place = _probe(place)
+                chosen = _open_place(_with_port(place, chosen), slots) or chosen
             except ConfigurationError as problem:
-                problems.append(problem)
-                if _is_missing_family(problem):
-                    continue
-                raise
-            if place.family == socket.AF_UNIX:
-                first = _listen(place, share=False)
-                for number, slot in enumerate(slots):
-                    slot.append(first if number == 0 else first.dup())
-                continue
-            for slot in slots:
-                opened = _listen(place, share=True)
-                slot.append(opened)
-                place = Place(place.family, opened.getsockname()[:2])
+                if not _is_missing_family(problem):
+                    raise
+                missing = problem
+        if missing is not None and not slots[0]:
+            raise missing
     except BaseException:
         close_all(slots)
         raise
-    if not slots[0]:
-        raise problems[0]
     return slots
+
+
+def _open_place(place: Place, slots: list[list[socket.socket]]) -> int:
+    """Add a socket for this place to each slot; returns its port (0 for a Unix socket)."""
+    _probe(place)
+    if isinstance(place.address, str):
+        first = _listen(place, share=False)
+        for number, slot in enumerate(slots):
+            slot.append(first if number == 0 else first.dup())
+        return 0
+    port = place.address[1]
+    for slot in slots:
+        opened = _listen(_with_port(place, port), share=True)
+        slot.append(opened)
+        port = int(opened.getsockname()[1])
+    return port
+
+
+def _with_port(place: Place, port: int) -> Place:
+    """The place with the port chosen before, if it asks for any."""
+    if isinstance(place.address, str) or place.address[1]:
+        return place
+    return Place(place.family, (place.address[0], port))
 
 
 def close_all(slots: list[list[socket.socket]]) -> None:
@@ -141,14 +155,12 @@ def raise_file_limit() -> int:
     return hard
 
 
-def _probe(place: Place) -> Place:
+def _probe(place: Place) -> None:
     """Find out that nobody listens there. Port 0 needs no probe."""
     if isinstance(place.address, str):
         _probe_file(place)
     elif place.address[1]:
-        with _bound(place, share=False):
-            pass
-    return place
+        _bound(place, share=False).close()
 
 
 def _probe_file(place: Place) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import os
 import secrets
 import signal
@@ -24,6 +23,7 @@ from broker.errors import BrokerError, Refused
 from broker.supervisor import sockets
 from broker.supervisor.plan import Opened
 from broker.supervisor.slot import Slot, how
+from broker.supervisor.tombstones import Tombstones
 from broker.telemetry import names
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Supervisor:
     ) -> None:
         self._plan = plan
         self._command = command
-        self._tombstone = tombstone
+        self._tombstones = Tombstones(tombstone, clock)
         self._reload = reload
         self._tell = tell
         self._on_ready = on_ready
@@ -75,8 +75,6 @@ class Supervisor:
         self._changed = asyncio.Event()
         self._stop_asked_at: float | None = None
         self._reloading = asyncio.Lock()
-        self._unburied: dict[str, float] = {}
-        self._give_up_at = math.inf
         self._errands: asyncio.TaskGroup | None = None
 
     async def run(self) -> int:
@@ -95,7 +93,7 @@ class Supervisor:
                         running = {lives.create_task(slot.run()): slot for slot in self._slots}
                         code = await self._watch()
                         await self._end(running)
-                    self._give_up_at = self._clock() + _LAST_TOMBSTONES
+                    self._tombstones.give_up_in(_LAST_TOMBSTONES)
         finally:
             self._close()
         return code
@@ -147,7 +145,7 @@ class Supervisor:
             "public": self._opened.public,
             "admin": self._opened.admin,
             "children": [slot.state() for slot in self._slots],
-            "tombstones_waiting": sorted(self._unburied),
+            "tombstones_waiting": sorted(self._tombstones.waiting),
         }
 
     def export(self, exposition: Exposition) -> None:
@@ -233,28 +231,7 @@ class Supervisor:
 
     def _bury(self, incarnation: str) -> None:
         if self._errands is not None:
-            self._unburied[incarnation] = self._clock()
-            self._errands.create_task(self._write_tombstone(incarnation))
-
-    async def _write_tombstone(self, incarnation: str) -> None:
-        """Until the ledger took it: without, the grants of the dead stay stranded for a lease."""
-        delay = 0.1
-        while True:
-            try:
-                await self._tombstone(incarnation)
-            except BrokerError as error:
-                _log.warning("no tombstone for %s yet: %s", incarnation, error.reason)
-            except Exception:  # noqa: BLE001  whatever it was must not end the supervisor
-                _log.exception("no tombstone for %s yet", incarnation)
-            else:
-                del self._unburied[incarnation]
-                return
-            left = self._give_up_at - self._clock()
-            if left <= 0:
-                _log.error("no tombstone for %s: its grants return with its lease", incarnation)
-                return
-            await asyncio.sleep(min(delay, left))
-            delay = min(delay * 2, 1.0)
+            self._errands.create_task(self._tombstones.bury(incarnation))
 
     def _incarnation(self) -> str:
         return f"{self._plan.host}/{self._boot}/{secrets.token_hex(4)}"

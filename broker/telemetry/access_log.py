@@ -10,24 +10,16 @@ made: plain, a keyed hash, or nothing.
 
 from __future__ import annotations
 
-import logging
-import os
-import select
-import stat
-import sys
-import threading
-from collections import deque
 from datetime import UTC, datetime
 from hashlib import blake2b
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from broker.telemetry.log_writer import LogWriter, opener
 
-_log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Mode = Literal["plain", "hash", "off"]
 
@@ -35,7 +27,6 @@ STEPS = ("identify", "admit", "route", "relay")
 _METHODS = {name.encode(): name for name in ("GET", "POST", "HEAD", "PUT", "DELETE", "PATCH")}
 _MILLISECONDS = tuple(f"{number:03d}Z" for number in range(1000))
 _BUFFER = 64 * 1024
-_BACKLOG = 256  # buffers of 64 KiB that may wait for the disk: 16 MiB, then lines are dropped
 
 
 def log_name(employee: str, mode: Mode, key: bytes) -> str:
@@ -85,7 +76,7 @@ class AccessLog:
         self._size = 0
         self._second = -1
         self._second_text = ""
-        self._writer = None if target == "off" else _Writer(_opener(target))
+        self._writer = None if target == "off" else LogWriter(opener(target))
 
     def record(
         self,
@@ -167,96 +158,6 @@ class AccessLog:
             self._writer.close()
             self.dropped = self._writer.dropped
             self._writer = None
-
-
-class _Writer:
-    """The thread that writes. Buffers wait in a bounded deque; ``dropped`` counts lost lines."""
-
-    def __init__(self, open_target: Callable[[], int]) -> None:
-        self._open = open_target
-        self._use(open_target())
-        self._queue: deque[tuple[bytes, int] | None] = deque()
-        self._ready = threading.Condition()
-        self._closing = False
-        self.dropped = 0
-        self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
-        self._thread.start()
-
-    def put(self, data: bytes, lines: int) -> None:
-        with self._ready:
-            if len(self._queue) >= _BACKLOG:
-                self.dropped += lines
-                return
-            self._queue.append((data, lines))
-            self._ready.notify()
-
-    def reopen(self) -> None:
-        with self._ready:
-            self._queue.append(None)
-            self._ready.notify()
-
-    def close(self) -> None:
-        with self._ready:
-            self._closing = True
-            self._ready.notify()
-        self._thread.join(2.0)
-
-    def _run(self) -> None:
-        while True:
-            with self._ready:
-                self._ready.wait_for(lambda: self._queue or self._closing)
-                if not self._queue:
-                    break
-                item = self._queue.popleft()
-            if item is None:
-                self._reopen()
-            else:
-                self._write(*item)
-        os.close(self._descriptor)
-
-    def _write(self, data: bytes, lines: int) -> None:
-        pieces = _pieces(data) if self._is_pipe else iter((data,))
-        try:
-            for piece in pieces:
-                rest = memoryview(piece)
-                while rest:
-                    rest = rest[os.write(self._descriptor, rest) :]
-        except OSError:  # disk full, reader gone: the next buffer tries again
-            with self._ready:
-                self.dropped += lines
-
-    def _reopen(self) -> None:
-        try:
-            descriptor = self._open()
-        except OSError as error:
-            _log.warning("the access log was not reopened: %s", error)
-            return
-        os.close(self._descriptor)
-        self._use(descriptor)
-
-    def _use(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
-
-
-def _pieces(data: bytes) -> Iterator[bytes]:
-    """Whole lines in pieces of at most PIPE_BUF bytes: only those are atomic in a pipe, and all
-    workers of a host write to the same one. (Appends to a file are atomic at any size.)"""
-    start = 0
-    while len(data) - start > select.PIPE_BUF:
-        end = data.rfind(b"\n", start, start + select.PIPE_BUF) + 1
-        if end == 0:  # one line longer than that goes alone, whole
-            end = data.index(b"\n", start) + 1
-        yield data[start:end]
-        start = end
-    if start < len(data):
-        yield data[start:]
-
-
-def _opener(target: Path | Literal["stdout"]) -> Callable[[], int]:
-    if isinstance(target, Path):
-        return lambda: os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    return lambda: os.dup(sys.__stdout__.fileno() if sys.__stdout__ is not None else 1)
 
 
 def _text(raw: bytes) -> str:

@@ -80,7 +80,7 @@ class ControlServer:
         app.router.add_get("/metrics", self._get_metrics)
         app.router.add_get("/state", self._get_state)
         app.router.add_post("/{action}", self._act)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
 
     async def __aenter__(self) -> ControlServer:
         await self._runner.setup()

@@ -54,16 +54,40 @@ def test_a_group_shares_one_chosen_port_over_all_slots() -> None:
         sockets.close_all(slots)
 
 
-def test_localhost_is_every_address_it_has_on_one_port() -> None:
-    slots = sockets.open_group("localhost:0", 1)
+def _resolve_to(monkeypatch: pytest.MonkeyPatch, *places: sockets.Place) -> None:
+    monkeypatch.setattr(sockets, "resolve", lambda _: places)
+
+
+def test_a_name_with_several_addresses_listens_on_all_of_them_on_one_port(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _resolve_to(
+        monkeypatch,
+        sockets.Place(socket.AF_INET, ("127.0.0.1", 0)),
+        sockets.Place(socket.AF_INET, ("127.0.0.2", 0)),
+    )
+    slots = sockets.open_group("both:0", 2)
     try:
-        ports = {one.getsockname()[1] for one in slots[0]}
-        families = [one.family for one in slots[0]]
-        assert socket.AF_INET in families
-        assert len(set(families)) == len(families)
-        assert len(ports) == 1
+        assert [len(slot) for slot in slots] == [2, 2]
+        first, second = sockets.names_of(slots[0])
+        assert first.rpartition(":")[2] == second.rpartition(":")[2]
+        assert {first.rpartition(":")[0], second.rpartition(":")[0]} == {"127.0.0.1", "127.0.0.2"}
+        assert sockets.names_of(slots[1]) == (first, second)
     finally:
         sockets.close_all(slots)
+
+
+def test_an_address_this_machine_lacks_is_left_out_while_another_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    elsewhere = sockets.Place(socket.AF_INET, ("192.0.2.1", 0))
+    _resolve_to(monkeypatch, elsewhere, sockets.Place(socket.AF_INET, ("127.0.0.1", 0)))
+    slots = sockets.open_group("half:0", 1)
+    assert len(slots[0]) == 1
+    sockets.close_all(slots)
+    _resolve_to(monkeypatch, elsewhere)
+    with pytest.raises(ConfigurationError, match="cannot assign requested address"):
+        sockets.open_group("none:0", 1)
 
 
 def test_a_port_in_use_is_named_and_nothing_stays_open() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.telemetry import access_log
+from broker.telemetry import log_writer
 from broker.telemetry.access_log import AccessLog, log_name
 
 KEY = b"a key of 16 byte"
@@ -150,7 +151,7 @@ def test_a_failed_reopening_keeps_the_old_file(tmp_path: Path) -> None:
 def test_a_stuck_reader_costs_lines_but_never_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access_log, "_BACKLOG", 3)
+    monkeypatch.setattr(log_writer, "_BACKLOG", 3)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -184,10 +185,41 @@ def test_a_full_disk_is_counted_and_survived() -> None:
     assert log.dropped == 2
 
 
+def test_a_line_cut_off_by_a_full_disk_spoils_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "log"
+    room = 500  # bytes until the disk is full: one line and a part of the next
+
+    def write(descriptor: int, data: memoryview) -> int:
+        nonlocal room
+        if room == 0:
+            room = 10_000
+            raise OSError(errno.ENOSPC, "No space left on device")
+        count = real_write(descriptor, data[:room])
+        room -= count
+        return count
+
+    real_write = os.write
+    monkeypatch.setattr(os, "write", write)
+    log = AccessLog(target)
+    for number in range(3):
+        record(log, request_id=str(number))
+    log.flush()
+    record(log, request_id="after")
+    log.close()
+    first, torn, after = target.read_bytes().splitlines()
+    assert json.loads(first)["id"] == "0"
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(torn)
+    assert json.loads(after)["id"] == "after"
+    assert log.dropped == 2
+
+
 def test_pieces_for_a_pipe_are_whole_lines_of_at_most_pipe_buf() -> None:
     data = b"".join(b"%d" % number * 300 + b"\n" for number in range(100))
     long = b"x" * 9000 + b"\n"
-    pieces = list(access_log._pieces(data + long + data))
+    pieces = list(log_writer.pieces(data + long + data))
     assert b"".join(pieces) == data + long + data
     assert all(piece.endswith(b"\n") for piece in pieces)
     assert all(len(piece) <= 4096 or piece == long for piece in pieces)
