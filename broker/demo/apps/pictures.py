@@ -15,6 +15,8 @@ from itertools import accumulate, pairwise
 
 SHADES = 48
 HILLS = 4
+# Hues (0..1) of sky and hills that go together: dusk, noon, dawn, sea, evening, heath.
+FAMILIES = ((0.07, 0.58), (0.57, 0.36), (0.95, 0.62), (0.52, 0.47), (0.09, 0.92), (0.62, 0.74))
 
 
 @lru_cache(maxsize=64)
@@ -25,11 +27,11 @@ def landscape(name: str, width: int = 512, height: int = 256) -> bytes:
     milliseconds in plain Python.
     """
     dice = random.Random(name)
-    hue = dice.random()
+    hues = dice.choice(FAMILIES)
     palette = bytearray()
     for layer in range(HILLS + 1):
         for shade in range(SHADES):
-            palette += _colour(hue, layer, shade / (SHADES - 1))
+            palette += _colour(hues, layer, shade / (SHADES - 1))
     lines = [_ridge(dice, width, height, layer) for layer in range(HILLS)]
     noise = dice.randbytes(4096)
     grain = dice.choice((0, 1, 1, 2))
@@ -81,12 +83,12 @@ def _ridge(dice: random.Random, width: int, height: int, layer: int) -> list[int
     ]
 
 
-def _colour(hue: float, layer: int, depth: float) -> bytes:
+def _colour(hues: tuple[float, float], layer: int, depth: float) -> bytes:
     if layer == 0:
-        rgb = colorsys.hls_to_rgb((hue + 0.08 * depth) % 1, 0.62 + 0.28 * depth, 0.55)
+        rgb = colorsys.hls_to_rgb((hues[0] + 0.05 * depth) % 1, 0.62 + 0.26 * depth, 0.58)
     else:
         light = 0.58 - 0.11 * layer - 0.08 * depth
-        rgb = colorsys.hls_to_rgb((hue + 0.45 + 0.03 * layer) % 1, light, 0.34)
+        rgb = colorsys.hls_to_rgb((hues[1] + 0.02 * layer) % 1, light, 0.34)
     return bytes(int(255 * part) for part in rgb)
 
 

@@ -12,10 +12,10 @@ TEXT_LIMIT = 2000
 
 WELCOME = (
     ("Aminata Diop", "dakar", "Good morning from Dakar! The new support team is online and ready."),
-    ("Jan Kowalski", "warszawa", "Warsaw office: the network in building C is back. Dziekujemy!"),
+    ("Jan Kowalski", "warszawa", "Warsaw office: the network in building C is back. Dziękujemy!"),
     ("Claire Moreau", "network", "Field report: the fibre ring was closed three days early."),
-    ("Piotr Zielinski", "sales", "Question of the week: what do customers ask you most at home?"),
-    ("Fatou Ndiaye", "dakar", "Recipe exchange: the thieboudienne thread now has 212 answers."),
+    ("Piotr Zieliński", "sales", "Question of the week: what do customers ask you most at home?"),
+    ("Fatou Ndiaye", "dakar", "Recipe exchange: the thiéboudienne thread now has 212 answers."),
     ("Luc Bernard", "remote-work", "Ten things that make a video call bearable. Number 3: a door."),
     ("Ewa Nowak", "warszawa", "Our volunteers delivered 1,400 laptops last week. Thank you all."),
     ("Moussa Sarr", "network", "Traffic doubled overnight, and nobody noticed. That is the point."),

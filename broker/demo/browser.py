@@ -1,0 +1,156 @@
+"""One employee's browser, as far as the demo needs one: cookies, redirects, the login form, the
+waiting room, pages with their assets, the live WebSocket.
+
+It goes through the real pages and knows nothing of the broker's inside. Also used by tests; time
+and chance are the caller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urljoin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import aiohttp
+
+Outcome = Literal["seated", "waiting", "refused", "failed"]
+AT_A_TIME = 6
+NAVIGATION = {
+    "Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8",
+    "Accept-Language": "en",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Dest": "document",
+    "Sec-Fetch-Site": "none",
+    "Upgrade-Insecure-Requests": "1",
+    "User-Agent": "demo-arrive",
+}
+_INPUT = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
+_FORM = re.compile(r'<form method="post" action="([^"]*)"')
+_ASSET = re.compile(r'(?:src|href)="(/(?:static|photos|avatars)/[^"]+)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a navigation ended with."""
+
+    url: str
+    status: int
+    text: str
+    retry_after: float | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.status == 200:
+            return "seated"
+        return {503: "waiting", 403: "refused"}.get(self.status, "failed")  # type: ignore[return-value]
+
+    def hidden(self) -> dict[str, str]:
+        """The hidden inputs of its form."""
+        return {name: html.unescape(value) for name, value in _INPUT.findall(self.text)}
+
+    def form_address(self) -> str | None:
+        found = _FORM.search(self.text)
+        return urljoin(self.url, html.unescape(found[1])) if found else None
+
+    def assets(self) -> Iterator[str]:
+        for address in dict.fromkeys(_ASSET.findall(self.text)):
+            yield urljoin(self.url, html.unescape(address))
+
+
+class Browser:
+    """``app`` is the origin of the application it works in (``https://feed.localhost:8443``)."""
+
+    def __init__(self, session: aiohttp.ClientSession, app: str) -> None:
+        self._session = session
+        self._app = app
+        self._cache: set[str] = set()
+
+    async def navigate(self, url: str, form: dict[str, str] | None = None) -> Page:
+        """GET, or POST a form, and follow redirects as a browser does."""
+        headers = dict(NAVIGATION)
+        method = "GET"
+        if form is not None:
+            method = "POST"
+            headers["Origin"] = "/".join(url.split("/", 3)[:3])
+            headers["Sec-Fetch-Site"] = "same-origin"
+        async with self._session.request(method, url, data=form, headers=headers) as answer:
+            wait = answer.headers.get("Retry-After", "")
+            return Page(
+                str(answer.url),
+                answer.status,
+                await answer.text(errors="replace"),
+                float(wait) if wait.isdigit() else None,
+            )
+
+    async def log_in(self, username: str, password: str) -> Page:
+        """From a click on the application to whatever comes behind the login form."""
+        page = await self.navigate(f"{self._app}/")
+        address = page.form_address()
+        if page.status != 200 or address is None or "csrf" not in page.hidden():
+            return page
+        page = await self.navigate(
+            address, {**page.hidden(), "username": username, "password": password}
+        )
+        if page.status == 200 and "csrf" in page.hidden() and 'name="password"' in page.text:
+            return Page(page.url, 401, page.text)  # the form again
+        return page
+
+    async def wait_for_a_seat(self) -> Page:
+        """Poll as politely as asked, and enter when called."""
+        while True:
+            status = await self._status()
+            if status.get("state") in ("called", "seated", "not_admitted", "none"):
+                page = await self.navigate(f"{self._app}/")
+                if page.outcome != "waiting":
+                    return page
+            await asyncio.sleep(float(status.get("poll_seconds") or 3.0))
+
+    async def view(self, path: str = "/") -> tuple[Page, int]:
+        """A page with those of its assets that are not in the cache, six at a time. Returns the
+        page and how many requests failed (the page included)."""
+        page = await self.navigate(self._app + path)
+        if page.outcome != "seated":
+            return page, 1
+        wanted = [url for url in page.assets() if url not in self._cache]
+        gate = asyncio.Semaphore(AT_A_TIME)
+
+        async def fetch(url: str) -> bool:
+            async with gate, self._session.get(url, headers={"Sec-Fetch-Mode": "no-cors"}) as got:
+                await got.read()
+                if got.status == 200:
+                    self._cache.add(url)
+                return got.status == 200
+
+        fetched = await asyncio.gather(*(fetch(url) for url in wanted))
+        return page, fetched.count(False)
+
+    async def listen(self, seconds: float) -> int:
+        """The live WebSocket for a while; how many messages came."""
+        count = 0
+        headers = {"Origin": self._app}
+        async with self._session.ws_connect(f"{self._app}/live", headers=headers) as live:
+            try:
+                async with asyncio.timeout(seconds):
+                    async for _ in live:
+                        count += 1
+            except TimeoutError:
+                pass
+        return count
+
+    async def log_out(self) -> Page:
+        return await self.navigate(f"{self._app}/.broker/logout", {})
+
+    async def _status(self) -> dict[str, Any]:
+        headers = {"Accept": "application/json", "Sec-Fetch-Mode": "cors"}
+        async with self._session.get(f"{self._app}/.broker/wait/status", headers=headers) as answer:
+            if answer.status == 200:
+                found: dict[str, Any] = await answer.json()
+                return found
+            wait = answer.headers.get("Retry-After", "")
+            return {"poll_seconds": float(wait) if wait.isdigit() else 3.0}
