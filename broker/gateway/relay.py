@@ -51,8 +51,8 @@ class Exchange:
         "body_wanted", "browser", "chunks", "chunks_out", "connection", "cookie", "cookies",
         "framing", "ground", "head", "held", "hold", "host", "identified_at", "journey", "keep",
         "keep_server", "left", "method", "page", "page_state", "partial", "path", "person", "pool",
-        "received", "renewal", "replay", "route", "routed_at", "sent", "server", "session", "state", "status",
-        "target", "task", "trace", "wanted",
+        "received", "renewal", "replay", "route", "routed_at", "sent", "server", "session",
+        "state", "status", "target", "task", "trace", "wanted",
     )  # fmt: skip
 
     def __init__(self, journey: Journey, browser: BrowserConnection, head: RequestHead) -> None:
