@@ -1,12 +1,11 @@
-"""The part of a ledger that the portal speaks to, in memory, with switches for bad days."""
+"""The ledger's twin with switches for what the portal's tests need: few seats, a queue, bad days."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING
 
-from broker.errors import LedgerAway
-from broker.ledger.port import SeatAnswer
+from broker.ledger.memory import MemoryLedger
 from broker.policy.limits import LimitsDocument, PopulationLimits
 
 if TYPE_CHECKING:
@@ -14,83 +13,41 @@ if TYPE_CHECKING:
 
     from broker.ledger.port import SessionRecord
 
+POPULATIONS = ("managers", "sales", "everyone")
 
-class PortalLedger:
-    """``away``: every call fails. ``learning``: nobody new. ``seats``: how many there are."""
 
-    def __init__(self, seats: int = 100, admitted: Sequence[str] = ("managers", "sales")) -> None:
-        self.seats = seats
-        self.admitted = tuple(admitted)
-        self.away = False
-        self.learning = False
-        self.now_ms = 1_000_000
-        self.seated: list[str] = []
-        self.queue: list[str] = []
-        self.once: dict[tuple[str, str], bytes] = {}
-        self.records: dict[str, SessionRecord] = {}
+class PortalLedger(MemoryLedger):
+    """``away`` makes every call fail. Its clock is ``wall_ms``, which tests move."""
 
-    def _here(self) -> None:
-        if self.away:
-            raise LedgerAway("the ledger cannot be reached")
+    def __init__(self) -> None:
+        self.wall_ms = 1_000_000
+        self._numbers = count(1)
+        super().__init__(lambda: self.wall_ms)
+        self.limit(100)
+        self.state.grants.start_first()
 
-    async def limits(self) -> LimitsDocument | None:
-        self._here()
+    def limit(self, seats: int, admitted: Sequence[str] = ("managers", "sales")) -> None:
+        """So many seats, for these populations, from now on."""
         populations = {
-            name: PopulationLimits(admitted=name in self.admitted, seats_maximum=self.seats)
-            for name in ("managers", "sales", "everyone")
+            name: PopulationLimits(admitted=name in admitted, seats_maximum=seats)
+            for name in POPULATIONS
         }
-        return LimitsDocument(1, "d", 1.0, self.seats, 100, populations, {})
+        number = next(self._numbers)
+        document = LimitsDocument(number, "d", 1.0, seats, 100, populations, {})
+        self.state.grants.put_limits(document)
+        self.seats.run_calls()
 
-    async def admit(self, employee: str, population: str) -> SeatAnswer:
-        self._here()
-        state = await self.look(employee)
-        if state.state in ("seated", "learning"):
-            return state
-        if population not in self.admitted:
-            return SeatAnswer("not_admitted", population, ledger_ms=self.now_ms)
-        if len(self.seated) < self.seats and self.queue[:1] in ([], [employee]):
-            self.queue = [name for name in self.queue if name != employee]
-            self.seated.append(employee)
-        elif employee not in self.queue:
-            self.queue.append(employee)
-        return await self.look(employee)
+    def learn(self, learning: bool = True) -> None:
+        self.state.grants.learning = learning
 
-    async def look(self, employee: str, *, present: bool = False) -> SeatAnswer:
-        self._here()
-        answer = SeatAnswer("gone", ledger_ms=self.now_ms)
-        if employee in self.seated:
-            return replace(answer, state="seated")
-        if self.learning:
-            return replace(answer, state="learning")
-        if employee in self.queue:
-            return replace(answer, state="waiting", position=self.queue.index(employee) + 1)
-        return answer
+    async def wait_first(self, others: int) -> None:
+        """No seat is free, and so many others wait already."""
+        self.limit(0)
+        for number in range(others):
+            await self.admit(f"other{number}", "sales")
 
-    async def put_session(self, record: SessionRecord, *, most: int) -> tuple[str, ...]:
-        self._here()
-        self.records[record.id] = record
-        return ()
+    def session_records(self) -> list[SessionRecord]:
+        return list(self.seat_sessions._records.values())
 
-    async def session(self, session_id: str) -> SessionRecord | None:
-        self._here()
-        return self.records.get(session_id)
-
-    async def end_session(self, session_id: str) -> bool:
-        self._here()
-        record = self.records.pop(session_id, None)
-        if record and not any(r.employee == record.employee for r in self.records.values()):
-            self.seated = [name for name in self.seated if name != record.employee]
-        return record is not None
-
-    async def put_once(self, kind: str, key: str, value: bytes, ttl_ms: int) -> bool:
-        self._here()
-        self.once.setdefault((kind, key), value)
-        return True
-
-    async def take_once(self, kind: str, key: str) -> bytes | None:
-        self._here()
-        return self.once.pop((kind, key), None)
-
-    async def peek_once(self, kind: str, key: str) -> bytes | None:
-        self._here()
-        return self.once.get((kind, key))
+    def seated(self) -> list[str]:
+        return list(self.seats._seats)

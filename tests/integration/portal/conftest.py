@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,8 +12,6 @@ from tests.support.portal_site import Browser, PortalSite
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from broker.ledger.port import Ledger
-
 
 @pytest.fixture
 def ledger() -> PortalLedger:
@@ -22,7 +20,7 @@ def ledger() -> PortalLedger:
 
 @pytest.fixture
 async def site(ledger: PortalLedger) -> AsyncIterator[PortalSite]:
-    async with PortalSite(cast("Ledger", ledger)) as running:
+    async with PortalSite(ledger) as running:
         yield running
 
 

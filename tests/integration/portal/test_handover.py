@@ -160,7 +160,7 @@ async def test_a_code_of_a_session_that_has_ended_leads_to_the_login(
 ) -> None:
     await browser.log_in("aminata")
     landing = await code_for(browser, f"{FEED}/")
-    ledger.records.clear()
+    await ledger.end_session(ledger.session_records()[0].id)
     page = await browser.visit(landing)
     assert 'name="password"' in page.text
 

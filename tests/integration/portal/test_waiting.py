@@ -6,8 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from multidict import CIMultiDict
 
-from tests.support.portal_site import FEED, HOME, Browser
+from tests.support.portal_site import FEED, HOME, WIKI, Browser
 
 if TYPE_CHECKING:
     from tests.support.portal_ledger import PortalLedger
@@ -21,8 +22,7 @@ def reloads_after(page: Answer) -> int:
 
 
 async def wait_behind(browser: Browser, ledger: PortalLedger, others: int) -> None:
-    ledger.seats = 0
-    ledger.queue = [f"other{number}" for number in range(others)]
+    await ledger.wait_first(others)
     await browser.log_in("aminata")
 
 
@@ -41,7 +41,7 @@ async def test_the_page_shows_the_place_at_the_wanted_address(
 async def test_a_reload_enters_when_there_is_a_seat(browser: Browser, ledger: PortalLedger) -> None:
     await wait_behind(browser, ledger, 0)
     assert (await browser.visit(f"{FEED}/news")).status == 503
-    ledger.seats = 1
+    ledger.limit(1)
     assert (await browser.visit(f"{FEED}/news")).text.startswith("application")
 
 
@@ -58,7 +58,8 @@ async def test_the_waiting_room_reloads_and_goes_on(browser: Browser, ledger: Po
     room = await browser.get(f"{FEED}/.broker/wait")
     assert room.status == 200
     assert reloads_after(room)
-    ledger.seats, ledger.queue = 1, ["aminata"]
+    await ledger.release("other0")
+    ledger.limit(1)
     assert (await browser.get(f"{FEED}/.broker/wait")).location == f"{FEED}/"
 
 
@@ -70,7 +71,8 @@ async def test_the_waiting_room_goes_on_to_the_stored_return(
     await browser.log_in("aminata", f"{FEED}/")
     room = f"{FEED}/.broker/wait?next={return_id}"
     assert (await browser.get(room)).location == f"{FEED}/deep?x=1"
-    for wrong in ("https://evil.example/", "//evil.example", "x" * 43):
+    other_host = (await Browser(browser.site).get(f"{WIKI}/other")).location.partition("next=")[2]
+    for wrong in ("https://evil.example/", "//evil.example", "x" * 43, other_host):
         answer = await browser.get(f"{FEED}/.broker/wait?next={wrong}")
         assert answer.location == f"{FEED}/"
 
@@ -82,7 +84,7 @@ async def test_a_stranger_in_the_waiting_room_is_sent_to_the_login(browser: Brow
 
 async def test_learning_is_told_as_what_it_is(browser: Browser, ledger: PortalLedger) -> None:
     await wait_behind(browser, ledger, 3)
-    ledger.learning = True
+    ledger.learn()
     for address in (f"{FEED}/", f"{FEED}/.broker/wait", f"{HOME}/"):
         page = await browser.visit(address)
         assert "We are checking places after a fault; yours is kept" in page.text
@@ -98,6 +100,21 @@ async def test_the_ledger_away_is_a_page_that_reloads_or_asks_to_try_again(
     assert "Retry-After" in page.headers
 
 
+async def test_whoever_waits_while_admission_is_closed_is_told(
+    browser: Browser, ledger: PortalLedger
+) -> None:
+    """Also when the ledger has changed between the gateway's question and the page."""
+    await wait_behind(browser, ledger, 1)
+    await browser.visit(f"{FEED}/")
+    ledger.limit(0, ("managers",))
+    claims = {"host": "feed.localhost:8443", "sub": "aminata", "sid": "s", "pop": "sales"}
+    page = await browser.site.ask(
+        f"{FEED}/", "GET", "/.broker/page/wait", claims | {"page": "wait"}, CIMultiDict()
+    )
+    assert page.status == 403
+    assert "<b>managers</b>" in page.text
+
+
 async def test_a_form_without_a_seat_is_not_lost(browser: Browser, ledger: PortalLedger) -> None:
     await wait_behind(browser, ledger, 0)
     await browser.visit(f"{FEED}/")
@@ -106,7 +123,7 @@ async def test_a_form_without_a_seat_is_not_lost(browser: Browser, ledger: Porta
     assert "Retry-After" in page.headers
     assert "refresh" not in page.text, "a reload would throw away what was typed"
     assert 'href="/.broker/wait?keep=1" target="_blank"' in page.text
-    ledger.seats = 1
+    ledger.limit(1)
     ready = await browser.get(f"{FEED}/.broker/wait?keep=1")
     assert ready.status == 200
     assert "send it again" in ready.text
