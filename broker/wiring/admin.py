@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from broker.wiring.processes import Birth
 
 
+SHUTDOWN = 3.0  # seconds for answers under way; the supervisor waits a little longer
+
+
 async def admin(settings: Settings, birth: Birth) -> None:
     require_private(settings.admin.address)
     child = Child(birth.fds, reopen=lambda: None)
@@ -44,7 +47,7 @@ async def admin(settings: Settings, birth: Birth) -> None:
         propose=lambda: proposed(birth.configuration),
         clock=boot_time,
     )
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN)
     await runner.setup()
     control = ControlServer(
         control_path(settings.run_dir, "admin"),

@@ -134,7 +134,7 @@ def _choose_by_name(tls: Tls, contexts: list[ssl.SSLContext]) -> None:
         if found is not None:
             connection.context = found
 
-    contexts[0].sni_callback = choose  # type: ignore[assignment]
+    contexts[0].sni_callback = choose
 
 
 def certificate_names(path: Path) -> list[str]:

@@ -43,6 +43,9 @@ def portal_plan(settings: Settings) -> PortalPlan:
     )
 
 
+SHUTDOWN = 3.0  # seconds for answers under way; the supervisor waits a little longer
+
+
 async def portal(settings: Settings, birth: Birth) -> None:
     child = Child(birth.fds, reopen=lambda: None)
     keys = KeyRing.from_json(settings.sessions.keys.get_secret_value())
@@ -54,7 +57,7 @@ async def portal(settings: Settings, birth: Birth) -> None:
     exposition = Exposition()
     logins = exposition.counter(names.LOGINS, [(outcome,) for outcome in names.LOGIN_OUTCOMES])
     app = make_app(portal_plan(settings), ledger, directory, tokens, logins.add)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN)
     await runner.setup()
     control = ControlServer(
         control_path(settings.run_dir, "portal"),

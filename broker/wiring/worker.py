@@ -194,7 +194,18 @@ class _Worker:
         exposition = Exposition()
         self._traffic.export(exposition)
         self._lag.export(exposition)
-        sync = self._sync
+        sync, statistics = self._sync, self._gateway.statistics
+        exposition.expose(
+            names.SERVERS,
+            lambda: {(pool,): len(servers) for pool, servers in statistics().pools.items()},
+        )
+        exposition.expose(
+            names.SERVERS_HEALTHY,
+            lambda: {
+                (pool,): sum(server.healthy for server in servers)
+                for pool, servers in statistics().pools.items()
+            },
+        )
         exposition.expose(names.LEDGER_UP, lambda: {(): float(sync.up)})
         exposition.expose(names.LEDGER_EPOCH_CHANGES, lambda: {(): sync.epoch_changes})
         exposition.expose(names.SESSIONS_CACHED, lambda: {(): float(len(self._sessions.records()))})
