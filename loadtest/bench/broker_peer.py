@@ -67,7 +67,7 @@ def broker(folder: Path, backend_port: int) -> Iterator[Target]:
 @contextmanager
 def _redis(folder: Path) -> Iterator[None]:
     try:
-        server = redis.find(folder)
+        server = asyncio.run(redis.find(folder))
     except redis.NoRedis as reason:
         raise Missing(str(reason)) from reason
     command = [str(server), "--port", "0", "--unixsocket", str(folder / "redis.sock")]
