@@ -100,6 +100,7 @@ class Crowd:
         self._people = people
         self._dice = dice
         self._began = time.monotonic()
+        self._leaving = False
         self.now: Counter[Outcome] = Counter()
         self.arrived = self.pages = self.messages = self.most_seated = 0
         self.errors: Counter[str] = Counter()
@@ -118,6 +119,7 @@ class Crowd:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await stopped.wait()
+            self._leaving = True
             stopped.set()
 
     async def _visit(
@@ -185,10 +187,12 @@ class Crowd:
     async def _listen(self, browser: Browser) -> None:
         while True:
             try:
-                self.messages += await browser.listen(60.0)
+                async with contextlib.aclosing(browser.listen()) as messages:
+                    async for _ in messages:
+                        self.messages += 1
             except TROUBLE as error:
                 self.errors[f"WebSocket: {type(error).__name__}"] += 1
-                await asyncio.sleep(2.0 + self._dice.random())
+            await asyncio.sleep(2.0 + self._dice.random())
 
     @contextlib.contextmanager
     def _counted(self, outcome: Outcome) -> Any:
@@ -200,6 +204,8 @@ class Crowd:
 
     def line(self) -> str:
         """How it stands now."""
+        if self._leaving:
+            return f"{time.monotonic() - self._began:5.0f} s  all go home"
         entering = self.arrived - sum(self.now.values())
         return (
             f"{time.monotonic() - self._began:5.0f} s  arrived {self.arrived}/{len(self._people)}: "

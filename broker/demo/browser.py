@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+import aiohttp
 
-    import aiohttp
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator
+
 
 Outcome = Literal["seated", "waiting", "refused", "failed"]
 AT_A_TIME = 6
@@ -130,18 +131,13 @@ class Browser:
         fetched = await asyncio.gather(*(fetch(url) for url in wanted))
         return page, fetched.count(False)
 
-    async def listen(self, seconds: float) -> int:
-        """The live WebSocket for a while; how many messages came."""
-        count = 0
+    async def listen(self) -> AsyncGenerator[str]:
+        """The texts that come over the live WebSocket, until it closes."""
         headers = {"Origin": self._app}
         async with self._session.ws_connect(f"{self._app}/live", headers=headers) as live:
-            try:
-                async with asyncio.timeout(seconds):
-                    async for _ in live:
-                        count += 1
-            except TimeoutError:
-                pass
-        return count
+            async for message in live:
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    yield message.data
 
     async def log_out(self) -> Page:
         return await self.navigate(f"{self._app}/.broker/logout", {})

@@ -84,7 +84,7 @@ class Feed:
         return web.Response(text=text, content_type="text/html", headers=FRESH)
 
     async def photo(self, request: web.Request) -> web.Response:
-        picture = landscape(request.match_info["name"])
+        picture = await asyncio.to_thread(landscape, request.match_info["name"])
         return web.Response(body=picture, content_type="image/png", headers=KEPT)
 
     async def avatar(self, request: web.Request) -> web.Response:

@@ -4,6 +4,7 @@ against the published keys and shows what it says; without a valid one there is 
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ class Wiki:
         )
 
     async def photo(self, request: web.Request) -> web.Response:
-        picture = landscape(request.match_info["name"])
+        picture = await asyncio.to_thread(landscape, request.match_info["name"])
         return web.Response(body=picture, content_type="image/png", headers=KEPT)
 
 
