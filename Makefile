@@ -37,7 +37,7 @@ test: check
 	$(PYTEST) tests/unit tests/contracts
 else
 test:
-	@tests/debian-packages
+	@lock/debian-packages test
 	@$(MAKE) --no-print-directory check
 	$(PYTEST) --cov=broker/policy --cov-branch --cov-fail-under=100 tests
 endif
@@ -47,6 +47,7 @@ part = @test -e $(1) || { echo "make $@: $(2) is not there yet." >&2; exit 1; }
 
 bench:
 	$(call part,loadtest/bench,the benchmark against the peers)
+	@lock/debian-packages bench
 	@lock/install bench
 	@exec $(BIN)/python -m loadtest.bench $(if $(CASES),--cases $(CASES))
 
