@@ -160,7 +160,8 @@ class PortalSite:
         if host != urlsplit(self.home).netloc and not parts.path.startswith("/.broker/"):
             page, answer = await self._page_for(record, method)
             if not page:
-                return Answer(url, 200, CIMultiDict(), f"application {host} {method} {target}")
+                text = f"application {host} {method} {target}"
+                return Answer(url, 200, CIMultiDict({"Content-Type": "text/html"}), text)
             claims |= {"page": page, "state": answer.state if answer else ""}
             target = f"/.broker/page/{page}"
         return await self.ask(url, method, target, claims, headers, body)

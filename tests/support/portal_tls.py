@@ -45,10 +45,10 @@ async def on_tls(site: PortalSite, bound: socket.socket) -> AsyncIterator[None]:
     trustme.CA().issue_cert("localhost", "feed.localhost", "wiki.localhost").configure_cert(tls)
     app = web.Application()
     app.router.add_route("*", "/{rest:.*}", forward)
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await web.SockSite(runner, bound, ssl_context=tls, shutdown_timeout=0.1).start()
+        await web.SockSite(runner, bound, ssl_context=tls).start()
         yield
     finally:
         await runner.cleanup()
