@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -61,7 +64,11 @@ def welcome(known: dict[str, Any], plan: Plan) -> str:
     """For people: where to go, as whom, and what to try."""
     people, apps = known["accounts"], known["apps"]
     feed_host = apps["feed"].removeprefix("https://").split(":")[0]
-    command = "broker demo" if plan.state.name == ".demo" else f"broker demo --state {plan.state}"
+    arrive = f"{command_line()} demo arrive 100"
+    if plan.state != Path.cwd() / ".demo":
+        arrive += f" --state {shown(plan.state)}"
+    ca = shown(Path(known["ca"]))
+    backend = known["backends"]["feed"][0]
     return f"""
   The demo runs: {plan.seats} seats, {plan.workers} workers. Ctrl-C stops it.
 
@@ -74,18 +81,34 @@ def welcome(known: dict[str, Any], plan: Plan) -> str:
             password  {known["password"]}   (everybody's)
 
   The browser does not know the demo's CA yet. Either accept its warning once for each host, or
-  import {known["ca"]} as an authority for websites; it can vouch for localhost only.
+  import {ca} as an authority for websites; it can vouch for localhost only.
   Names under .localhost are this machine in Chromium and Firefox. For curl:
-    curl --cacert {known["ca"]} --resolve {feed_host}:{plan.public_port}:127.0.0.1 \\
+    curl --cacert {ca} --resolve {feed_host}:{plan.public_port}:127.0.0.1 \\
          -i {apps["feed"]}/
 
-  Try       {command.replace("demo", "demo arrive 100", 1)}
-            curl {known["backends"]["feed"][0]}/oracle          what a backend sees itself
-            curl -d '{{"delay_seconds": 2}}' {known["backends"]["feed"][0]}/oracle
+  Try       {arrive}
+            curl {backend}/oracle          what a backend sees itself
+            curl -d '{{"delay_seconds": 2}}' {backend}/oracle
                                   slow it down; {{"mend": true}} ends that
-  Operate   {known["admin"]}   /metrics, /readyz; the rest with the token in {plan.environment_file}
-  Logs      {plan.state / "logs"}
+  Operate   {known["admin"]}   /metrics, /readyz;
+            the rest with the token in {shown(plan.environment_file)}
+  Logs      {shown(plan.state / "logs")}
 """
+
+
+def command_line() -> str:
+    """How the command is called from here: what belongs to this interpreter, as short as it goes."""
+    script = Path(sys.executable).with_name("broker")
+    on_path = shutil.which("broker")
+    if on_path and Path(on_path).resolve() == script.resolve():
+        return "broker"
+    return str(shown(script)) if script.exists() else f"{shown(Path(sys.executable))} -m broker"
+
+
+def shown(path: Path) -> Path:
+    """A path below the current folder without that folder."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _some(names: list[str]) -> str:

@@ -46,8 +46,9 @@ class Part:
     process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
+        """Start it, or start it again: the log of an earlier life in this run is kept."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("wb") as log:
+        with self.log.open("ab" if self.process else "wb") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *_dying_with_us(),
                 *self.command,

@@ -82,8 +82,10 @@ def main(
 async def _run(plan: Plan, voice: Voice) -> int:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stopped.set)
+    loop.add_signal_handler(signal.SIGINT, stopped.set)
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants it to go on
+        loop.add_signal_handler(signal.SIGHUP, stopped.set)
     demo = Demo(plan, voice)
     life = asyncio.create_task(demo.live())
     waiting = asyncio.create_task(stopped.wait())
@@ -153,7 +155,8 @@ class Demo:
         # A new run is a new site: what an earlier one knew (seats of browsers that are gone, limits
         # for another number of seats) would only be in the way.
         shutil.rmtree(plan.state / "redis", ignore_errors=True)
-        (plan.state / "feed.sqlite").unlink(missing_ok=True)
+        for file in plan.state.glob("feed.sqlite*"):
+            file.unlink()
         ledger = redis.part(
             redis_server, plan.state / "redis", self._redis_socket, plan.log("redis")
         )

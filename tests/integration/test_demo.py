@@ -213,7 +213,7 @@ async def test_a_part_that_dies_is_reported_and_comes_back(demo: RunningDemo) ->
         page = await browser.log_in(demo.person("sales", 5), demo.known["password"])
         assert page.outcome == "seated"
     async with asyncio.timeout(40):
-        while "feed-2 was started again" not in "".join(demo.text):  # noqa: ASYNC110
+        while "feed-2 was started again" not in "".join(demo.text):
             await asyncio.sleep(0.1)
         while True:
             try:
@@ -228,7 +228,7 @@ async def test_a_part_that_dies_is_reported_and_comes_back(demo: RunningDemo) ->
 async def test_another_one_beside_it_stops_without_a_trace(
     demo: RunningDemo, how: signal.Signals
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="demo") as folder:  # noqa: SIM117
+    with tempfile.TemporaryDirectory(prefix="demo") as folder:
         with running_demo(Path(folder), seats=5, workers=1) as other:
             assert other.known["home"] != demo.known["home"]
             async with other.browser() as (browser, session):

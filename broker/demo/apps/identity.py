@@ -34,5 +34,5 @@ class Visitor:
 
     @property
     def shown(self) -> str:
-        """A name for the page: ``anna.nowak`` becomes ``Anna Nowak``."""
-        return self.name.replace(".", " ").replace("_", " ").title() or "Somebody"
+        """A name for the page: ``anna.nowak2`` becomes ``Anna Nowak``."""
+        return self.name.rstrip("0123456789").replace(".", " ").title() or "Somebody"

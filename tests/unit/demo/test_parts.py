@@ -34,7 +34,7 @@ def runs(pid: int) -> bool:
 
 async def gone(pid: int) -> None:
     async with asyncio.timeout(10):
-        while runs(pid):  # noqa: ASYNC110 - processes that are not ours tell nobody
+        while runs(pid):
             await asyncio.sleep(0.01)
 
 
