@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _OTHERS = ("portal", "admin")
+_GRACE = 3.0  # seconds after ``stop_timeout``, for what follows the drain: leaving, flushing
 _OTHERS_STOP = 5.0  # seconds for portal and admin, after the workers have drained
 _LAST_TOMBSTONES = 2.0  # seconds for tombstones still unwritten when everything has ended
 
@@ -213,7 +214,8 @@ class Supervisor:
 
     async def _end(self, running: Mapping[asyncio.Task[None], Slot]) -> None:
         """Workers drain first, for they still need the portal; then the others end."""
-        for kinds, seconds in ((("worker",), self._plan.stop_timeout), (_OTHERS, _OTHERS_STOP)):
+        drained = self._plan.stop_timeout + _GRACE
+        for kinds, seconds in ((("worker",), drained), (_OTHERS, _OTHERS_STOP)):
             mine = {task: slot for task, slot in running.items() if slot.kind in kinds}
             for slot in mine.values():
                 slot.end()

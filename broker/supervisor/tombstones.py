@@ -1,7 +1,7 @@
 """Telling the ledger that a worker is certainly dead, for as long as it takes to be heard.
 
-Without its tombstone a dead worker's grants stay stranded until its lease ends (up to ``keep_for``).
-Only the supervisor may write one, and only after waitpid: see *reclaim only from the dead* in the
+Without its tombstone a dead worker's grants stay stranded until its lease ends (``keep_for``). Only
+the supervisor may write one, and only after waitpid: see *reclaim only from the dead* in the
 ledger's safety rules. Whatever goes wrong here is logged and tried again; it never ends the host.
 """
 

@@ -52,6 +52,9 @@ async def main(kind: str, slot: str, incarnation: str, fds: str, mode: str) -> i
     note(f"stop[{child.why}]")
     for server in servers:
         server.close()
+    child.stop_accepting()
+    if mode == "slow":  # something is still in flight
+        await asyncio.Event().wait()
     return 0
 
 

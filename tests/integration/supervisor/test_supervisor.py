@@ -28,7 +28,7 @@ PATIENCE = 20.0
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     """Other processes cannot set our events: look until it is so."""
     async with asyncio.timeout(PATIENCE):
-        while not await condition():  # noqa: ASYNC110
+        while not await condition():
             await asyncio.sleep(0.02)
 
 
@@ -135,10 +135,11 @@ async def start(tmp_path: Path) -> AsyncIterator[Starter]:
     for running in starter.started:
         if running.process.returncode is None:
             running.process.kill()
-            await running.process.wait()
     for pid in starter.started[0].pids() if starter.started else []:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    for running in starter.started:
+        await running.process.wait()  # ends when nobody holds its output open any more
 
 
 async def ask(address: str, line: str = "hello") -> list[str]:
@@ -281,6 +282,24 @@ async def test_a_worker_that_does_not_end_is_killed_after_the_deadline(start: St
     await running.event("ready")
     assert await running.end() == 0
     await gone(running.pids())
+
+
+async def test_nobody_is_let_into_a_queue_that_will_not_be_served(start: Starter) -> None:
+    running = await start(workers=1, modes={"worker-0": "slow"}, stop_timeout=1000.0)
+    (address,) = (await running.event("ready"))["public"][0]
+    running.process.send_signal(signal.SIGTERM)
+    await running.noted("stop[asked to stop]")
+
+    async def refused() -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", int(address.split(":")[1]))
+        except ConnectionRefusedError:
+            return True
+        writer.close()
+        return False
+
+    await until(refused)
+    assert running.process.returncode is None, "the worker still drains"
 
 
 async def test_a_second_signal_later_kills_at_once(start: Starter) -> None:
