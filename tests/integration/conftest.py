@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,9 +45,19 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="session")
-def people_ldif() -> bytes:
+def stranger() -> Iterator[socket.socket]:
+    """Where a referral in the directory points: nobody may ever come here."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.setblocking(False)
+        yield listener
+
+
+@pytest.fixture(scope="session")
+def people_ldif(stranger: socket.socket) -> bytes:
     """The demo's people and the odd ones."""
-    return demo_ldif() + odd_people.ldif()
+    return demo_ldif() + odd_people.ldif(stranger.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

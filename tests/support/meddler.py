@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import ssl
 
-Mood = Literal["honest", "silent", "dripping", "garbage", "flooding", "hanging up"]
+Mood = Literal[
+    "honest", "silent", "dripping", "garbage", "flooding", "hanging up", "hanging up once"
+]
 
 
 class Meddler:
@@ -35,6 +37,8 @@ class Meddler:
         self.accepted = 0
         self.met = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._closing = False
 
     async def __aenter__(self) -> Meddler:
         self._server = await asyncio.start_server(
@@ -45,10 +49,12 @@ class Meddler:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        """Nothing is cancelled: a connection given up half made would be left to the collector."""
+        self._closing = True
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*self._tasks)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
@@ -61,14 +67,19 @@ class Meddler:
         up_reader, up_writer = await asyncio.open_connection(
             "127.0.0.1", self._upstream, ssl=self._upstream_tls, server_hostname="localhost"
         )
+        ends = {writer, up_writer}
+        self._writers |= ends
         try:
             async with asyncio.TaskGroup() as both:
+                if self._closing:
+                    raise _End
                 both.create_task(self._requests(reader, up_writer))
                 both.create_task(self._answers(up_reader, writer))
         except* (OSError, _End):
             pass
         finally:
-            for end in (writer, up_writer):
+            self._writers -= ends
+            for end in ends:
                 end.transport.abort()
 
     async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -85,8 +96,9 @@ class Meddler:
                 case "silent":
                     pass
                 case "dripping":
-                    for byte in data:
-                        writer.write(bytes((byte,)))
+                    writer.write(b"\x30\x84\x00\x10\x00\x00")  # a mebibyte is promised
+                    while not writer.transport.is_closing():
+                        writer.write(b"\x00")
                         await asyncio.sleep(0.05)
                 case "garbage":
                     writer.write(b"\x30\x0c\x02\x01\x01\x7f\x07\xff\xff\xff\xff\xff\xff\xff")
@@ -96,6 +108,9 @@ class Meddler:
                         writer.write(b"\x00" * 65536)
                         await writer.drain()
                 case "hanging up":
+                    raise _End
+                case "hanging up once":
+                    self.mood = "honest"
                     raise _End
             with contextlib.suppress(OSError):
                 await writer.drain()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ldap3.utils.dn import escape_rdn
 from ldaptor.protocols.ldap.ldif import asLDIF
 
-from broker.demo.employees import GROUPS_DN, PASSWORD, PEOPLE_DN
+from broker.demo.employees import BASE_DN, GROUPS_DN, PASSWORD, PEOPLE_DN
 
 ODD_NAMES = (
     "comma, the",
@@ -32,8 +32,15 @@ ODD_NAMES = (
 MANY_GROUPS = 200
 
 
-def ldif() -> bytes:
+ABROAD_DN = f"ou=abroad,{BASE_DN}"
+"""On slapd a referral (RFC 3296): whoever follows it knocks at the port given to ``ldif``."""
+
+
+def ldif(referred_port: int) -> bytes:
     entries = [_person(name, [name]) for name in ODD_NAMES]
+    ref = f"ldap://127.0.0.1:{referred_port}/{ABROAD_DN}"
+    classes = ["top", "referral", "extensibleObject"]
+    entries.append((ABROAD_DN, [("objectClass", classes), ("ou", ["abroad"]), ("ref", [ref])]))
     entries.append(_person("many.groups", ["many.groups"], groups=MANY_GROUPS))
     entries.append(_person("Two.Names", ["Two.Names", "alias.name"]))
     entries.append(_person("Mixed.Case", ["Mixed.Case"]))

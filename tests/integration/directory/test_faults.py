@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from broker.demo.employees import PASSWORD
+from broker.directory.ldap_directory import LdapDirectory
+from broker.directory.line import LINK_AGE
 from broker.errors import Busy, DirectoryAway, WrongPassword
 from tests.integration.conftest import Authority, make_authority
 from tests.integration.directory.test_logins import ACCOUNTS, MANAGER
 from tests.support.meddler import Meddler, Mood
+from tests.support.odd_people import ABROAD_DN
+from tests.support.slapd_server import SlapdServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from broker.directory.ldap_directory import LdapDirectory
+    from broker.directory.plan import DirectoryPlan
     from tests.support.ldaptor_server import LdaptorServer
-    from tests.support.slapd_server import SlapdServer
 
 FAR_TOO_LONG = 30.0
 """Seconds: whoever waits that long hangs. Generous, because the machine may be busy."""
@@ -252,6 +256,81 @@ async def test_connections_are_kept_between_logins(
     assert meddler.accepted == 2, "one for the service account, one for passwords"
 
 
+async def test_a_connection_closed_under_our_hands_is_not_held_against_the_server(
+    make: Callable[..., LdapDirectory],
+    meddler: Meddler,
+    ldap_server: LdaptorServer | SlapdServer,
+) -> None:
+    """Servers close idle connections, sometimes just as we ask: once more, at the same server."""
+    directory = make(
+        servers=(
+            f"ldaps://localhost:{meddler.port}",
+            f"ldaps://localhost:{ldap_server.ldaps_port}",
+        ),
+        threads=1,
+    )
+    await directory.login(MANAGER, PASSWORD)
+    before = meddler.accepted
+    meddler.mood = "hanging up once"
+    assert (await directory.login(MANAGER, PASSWORD)).name == MANAGER
+    assert meddler.accepted == before + 1
+
+
+async def test_a_preferred_server_that_came_back_is_used_again(
+    plan: DirectoryPlan, meddler: Meddler
+) -> None:
+    now = 0.0
+    first = f"ldaps://localhost:{meddler.port}"
+    directory = LdapDirectory(replace(plan, servers=(first, *plan.servers), threads=1), lambda: now)
+    try:
+        meddler.mood = "hanging up"
+        await directory.login(MANAGER, PASSWORD)
+        met = meddler.accepted
+        meddler.mood = "honest"
+        await directory.login(MANAGER, PASSWORD)
+        assert meddler.accepted == met, "what works is not left"
+        now += LINK_AGE
+        await directory.login(MANAGER, PASSWORD)
+        assert meddler.accepted == met + 2
+    finally:
+        await directory.close()
+
+
+async def test_a_flood_is_stopped_long_before_the_deadline(
+    make: Callable[..., LdapDirectory], meddler: Meddler
+) -> None:
+    directory = make(servers=(f"ldaps://localhost:{meddler.port}",), deadline=FAR_TOO_LONG)
+    meddler.mood = "flooding"
+    async with asyncio.timeout(FAR_TOO_LONG / 2):
+        with pytest.raises(DirectoryAway):
+            await directory.lookup(MANAGER)
+
+
+async def test_referrals_are_not_followed(
+    make: Callable[..., LdapDirectory],
+    ldap_server: LdaptorServer | SlapdServer,
+    stranger: socket.socket,
+) -> None:
+    """Whoever answers there would be shown employees' names and passwords."""
+    directory = make(base=ABROAD_DN)
+    if isinstance(ldap_server, SlapdServer):
+        with pytest.raises(DirectoryAway):
+            await directory.login(MANAGER, PASSWORD)
+    assert (await make().login(MANAGER, PASSWORD)).name == MANAGER
+    with pytest.raises(BlockingIOError):
+        stranger.accept()
+
+
+async def test_a_name_nobody_has_costs_what_a_wrong_password_costs(
+    make: Callable[..., LdapDirectory], meddler: Meddler
+) -> None:
+    """The password is tried all the same, on the connection where passwords are tried."""
+    directory = make(servers=(f"ldaps://localhost:{meddler.port}",), threads=1)
+    with pytest.raises(WrongPassword):
+        await directory.login("nobody.at.all", PASSWORD)
+    assert meddler.accepted == 2
+
+
 @pytest.mark.parametrize("start_tls", [False, True])
 async def test_a_certificate_of_another_authority(
     make: Callable[..., LdapDirectory],
@@ -302,5 +381,5 @@ async def test_the_probe_names_what_is_wrong(
 async def lines_are_home(directory: LdapDirectory) -> None:
     """Wait until every thread has returned."""
     async with asyncio.timeout(FAR_TOO_LONG):
-        while directory.statistics().free < directory.statistics().lines:  # noqa: ASYNC110
+        while directory.statistics().free < directory.statistics().lines:
             await asyncio.sleep(0.01)

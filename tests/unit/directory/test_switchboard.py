@@ -156,6 +156,6 @@ async def test_closing_ends_everything(board: Switchboard, lines: list[FakeLine]
 
 async def _home(board: Switchboard) -> bool:
     async with asyncio.timeout(PATIENCE):
-        while board.statistics().free < board.statistics().lines:  # noqa: ASYNC110
+        while board.statistics().free < board.statistics().lines:
             await asyncio.sleep(0.001)
     return True
