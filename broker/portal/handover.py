@@ -155,12 +155,13 @@ class Handover:
         cookie = cookies.kept(request, cookies.HANDOVER)
         if cookie is None or not compare_digest(cookies.digest(cookie), claims["hash"]):
             return await self._again(request, start)
-        chosen = await self._ledger.take_once("code", claims["jti"])
-        if chosen is None:
-            return self._refuse(visit)
         record = await self._ledger.session(claims["sid"])
         if record is None:  # logged out in the meantime
             return await self._again(request, start)
+        # Taken last: if the ledger fails before, reloading the page can still use the code.
+        chosen = await self._ledger.take_once("code", claims["jti"])
+        if chosen is None:
+            return self._refuse(visit)
         response = redirect(visit.origin + start.path)
         response.headers["Referrer-Policy"] = "no-referrer"
         token = self._tokens.session_cookie(record, visit.host)
@@ -179,7 +180,7 @@ class Handover:
             400,
             translate("Your browser keeps no cookies for this site"),
             translate("Please allow cookies for this address, then start again."),
-            ("/", translate("Start again")),
+            link=("/", translate("Start again")),
         )
 
     def _refuse(self, visit: Visit) -> web.Response:
@@ -189,5 +190,5 @@ class Handover:
             400,
             translate("This link has been used or is too old"),
             translate("Nothing was changed. Please start again; you need not log in twice."),
-            ("/", translate("Start again")),
+            link=("/", translate("Start again")),
         )

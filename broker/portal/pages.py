@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from broker.portal.plan import PortalPlan
     from broker.portal.visit import Visit
 
+SOON = 5  # seconds until what failed for the moment is worth another try
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -82,23 +83,37 @@ class Pages:
         status: int,
         title: str,
         sentence: str,
+        *,
         link: tuple[str, str] | None = None,
+        refresh: int | None = None,
     ) -> web.Response:
         """A page of one title and one sentence, already translated; ``link`` is (address, text)."""
         return self.page(
-            visit, "message.html", status=status, title=title, sentence=sentence, link=link
+            visit,
+            "message.html",
+            status=status,
+            title=title,
+            sentence=sentence,
+            link=link,
+            refresh=refresh,
         )
 
     def error(self, visit: Visit, status: int) -> web.Response:
-        """The general page of an error status."""
+        """The general page of an error status. What may pass is asked for again by the page itself,
+        except where that would send a form twice."""
         translate = gettext(visit.language)
         text = error_text(status)
-        link = ("/", translate("To the start page")) if status == 404 else None
+        passes = status == 503
         response = self.message(
-            visit, status, translate(text.title), translate(text.sentence), link
+            visit,
+            status,
+            translate(text.title),
+            translate(text.sentence),
+            link=("/", translate("To the start page")) if status == 404 else None,
+            refresh=SOON if passes and visit.method in ("GET", "HEAD") else None,
         )
-        if status == 503:
-            response.headers["Retry-After"] = "5"
+        if passes:
+            response.headers["Retry-After"] = str(SOON)
         return response
 
     def secure(self, response: web.StreamResponse) -> None:
@@ -110,6 +125,7 @@ class Pages:
         headers.setdefault("Referrer-Policy", "same-origin")
         headers.setdefault("X-Content-Type-Options", "nosniff")
         headers.setdefault("X-Frame-Options", "DENY")
+        headers.setdefault("Server", "broker")  # or aiohttp names itself, Python and both versions
         headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
 
 

@@ -60,6 +60,7 @@ async def test_every_page_keeps_the_rules(
         assert page.headers["Content-Language"] == language
         assert f'<html lang="{language}">' in page.text
         assert "Strict-Transport-Security" not in page.headers
+        assert page.headers["Server"] == "broker"
         assert len(page.text.encode()) < LARGEST_PAGE
         assert "<script" not in page.text
         assert "style=" not in page.text

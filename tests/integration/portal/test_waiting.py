@@ -90,14 +90,18 @@ async def test_learning_is_told_as_what_it_is(browser: Browser, ledger: PortalLe
         assert "We are checking places after a fault; yours is kept" in page.text
 
 
-async def test_the_ledger_away_is_a_page_that_reloads_or_asks_to_try_again(
+async def test_the_ledger_away_is_a_page_that_tries_again_by_itself(
     browser: Browser, ledger: PortalLedger
 ) -> None:
-    stranger = Browser(browser.site)
+    await browser.log_in("aminata")
+    landing = (await browser.get((await browser.get(f"{FEED}/deep")).location)).location
     ledger.away = True
-    page = await stranger.get(f"{FEED}/")
-    assert page.status == 503
-    assert "Retry-After" in page.headers
+    for address in (f"{WIKI}/", landing):
+        page = await browser.get(address)
+        assert page.status == 503
+        assert reloads_after(page) == int(page.headers["Retry-After"])
+    ledger.away = False
+    assert (await browser.visit(landing)).text.endswith("/deep"), "the code was not wasted"
 
 
 async def test_whoever_waits_while_admission_is_closed_is_told(
