@@ -57,16 +57,6 @@ def cell(value: Any) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in str(value))
 
 
-def duration(milliseconds: int) -> str:
-    """``2 h 05 min``, ``3 min``, ``40 s``."""
-    seconds = max(0, milliseconds // 1000)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02} min"
-
-
 def confirm(question: str, *, yes: bool) -> None:
     """Ask before something is changed. Raises UsageError (exit 2) when nobody can answer, and
     ClickException (exit 1) when the answer is no; nothing was changed in either case."""

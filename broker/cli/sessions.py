@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from broker.cli.finding import api_options
-from broker.cli.output import confirm, duration, show_json, show_table
+from broker.cli.output import confirm, show_json, show_table
 
 if TYPE_CHECKING:
     from broker.cli.client import AdminClient
@@ -30,14 +30,14 @@ def list_sessions(api: AdminClient, employee: str, *, as_json: bool) -> None:
     rows = (
         (
             session["id"],
+            session["display_name"],
             session["population"],
             session["address"],
-            session["agent"][:40],
-            duration(session["ends_ms"] - session["created_ms"]),
+            session["agent"][:60],
         )
         for session in answer["sessions"]
     )
-    columns = ("session", "population", "address", "browser", "lifetime")
+    columns = ("session", "name", "population", "address", "browser")
     show_table(columns, rows, nothing=f"{employee} is not logged in.")
 
 

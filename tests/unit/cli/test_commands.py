@@ -73,7 +73,7 @@ def test_lists(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
 def test_sessions_of_an_employee(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sessions", "list", "mia"]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"s-1 +sales +192\.0\.2\.7 +Firefox\?\[31m +12 h 00 min", out)
+    assert re.search(r"s-1 +Mia +sales +192\.0\.2\.7 +Firefox\?\[31m", out)
     assert main(["sessions", "list", "nobody"]) == 0
     assert "nobody is not logged in." in capsys.readouterr().out
 
