@@ -153,14 +153,14 @@ class GrantBook:
         if self.limits is None or self.learning:
             caps = {cell: holding.held for cell, holding in told.cells.items()}
         elif told.leaving:
-            caps, others = {}, bool(self._standing(now_ms))
+            caps, others = {}, bool(self._standing(told.incarnation, now_ms))
         else:
             settled = settle(
                 self.limits,
                 self.held(),
                 told.incarnation,
                 told.cells,
-                self._standing(now_ms),
+                self._standing(told.incarnation, now_ms),
                 workers=len(self.workers),
                 now_ms=now_ms,
             )
@@ -239,13 +239,16 @@ class GrantBook:
     def _terms(self) -> dict[str, int]:
         return {} if self.limits is None else {n: p.lease_ms for n, p in self.limits.pools.items()}
 
-    def _standing(self, now_ms: int) -> list[Want]:
+    def _standing(self, incarnation: str, now_ms: int) -> list[Want]:
+        """Who waits, on any worker that still speaks. What a worker only foresees counts while it
+        asks: kept, two such wants would reserve the last slice for each other for ever."""
         patience = SILENT_TICKS * (self.limits.sync_ms if self.limits else 0)
         return [
             want
             for worker in self.workers.values()
             if worker.seen_ms + patience >= now_ms
             for want in worker.wants
+            if want.waiting or want.incarnation == incarnation
         ]
 
     def held(self) -> dict[Cell, int]:

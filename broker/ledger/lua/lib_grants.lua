@@ -346,16 +346,19 @@ local function pools_booked(worker)
   return pools
 end
 
--- Standing wants of workers that still speak.
-local function standing_wants(limits)
+-- Who waits, on any worker that still speaks; what is only foreseen counts for who asks now.
+local function standing_wants(limits, incarnation)
   local wants = {}
   local rows = redis.call('HGETALL', K.wants)
   for i = 1, #rows, 2 do
     local said = cjson.decode(rows[i + 1])
     if said[1] + SILENT_TICKS * limits.sync_ms >= now then
       for _, row in ipairs(said[2]) do
-        table.insert(wants, {incarnation = rows[i], cell = row[1], count = row[2], since = row[3],
-          held = row[4], waiting = row[5] == 1})
+        local waiting = row[5] == 1
+        if waiting or rows[i] == incarnation then
+          table.insert(wants, {incarnation = rows[i], cell = row[1], count = row[2], since = row[3],
+            held = row[4], waiting = waiting})
+        end
       end
     end
   end
@@ -495,10 +498,10 @@ function grants.sync(report)
   if not limits or learning then
     for cell, has in pairs(mine) do caps[cell] = has.held end
   elseif report.leaving then
-    others = #standing_wants(limits) > 0
+    others = #standing_wants(limits, incarnation) > 0
   else
     caps, starved, others = settle(limits, flat_hash(K.held), incarnation, mine,
-      standing_wants(limits), redis.call('HLEN', K.workers))
+      standing_wants(limits, incarnation), redis.call('HLEN', K.workers))
   end
   for cell, cap in pairs(caps) do
     if cap > (worker.booked[cell] or 0) then book(worker, cell, cap) end
