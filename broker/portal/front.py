@@ -84,6 +84,8 @@ class Front:
         try:
             return await handler(request)
         except BrokerError as error:
+            if error.status >= 500:
+                log.warning("%s: %s", request.path, error.reason)
             return self._pages.error(visit, error.status)
         except web.HTTPException as error:
             response = self._pages.error(visit, error.status)

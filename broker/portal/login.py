@@ -8,26 +8,19 @@ that cookie, which all tabs share.
 
 from __future__ import annotations
 
-import hmac
-from hashlib import sha256
+import logging
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
-from broker.errors import (
-    AccountRefused,
-    BrokerError,
-    Busy,
-    DirectoryAway,
-    LedgerAway,
-    LedgerLearning,
-    WrongPassword,
-)
+from broker.errors import BrokerError, LedgerAway, WrongPassword
 from broker.ledger.port import Ledger, SessionRecord
 from broker.policy.populations import population_of
 from broker.portal import cookies
+from broker.portal.failures import failure
+from broker.portal.forms import belongs, form_token, read_form
 from broker.portal.pages import Pages, redirect
 from broker.portal.visit import VISIT, Visit, same_origin
-from broker.site.language import gettext, mark
+from broker.site.language import gettext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,77 +31,16 @@ if TYPE_CHECKING:
     from broker.portal.handover import Handover, Start
     from broker.portal.plan import PortalPlan
 
+log = logging.getLogger(__name__)
+
 LONGEST_NAME = 256
 LONGEST_AGENT = 200
-FORM = "application/x-www-form-urlencoded"
-MOST_FIELDS = 10
-
-# outcome (for metrics), status, sentence; the first class that matches
-FAILURES: tuple[tuple[type[BrokerError], str, int, str], ...] = (
-    (WrongPassword, "wrong_password", 401, mark("The user name or the password is not right.")),
-    (
-        AccountRefused,
-        "account_refused",
-        403,
-        mark("This account may not log in at present. Please ask %(contact)s."),
-    ),
-    (
-        Busy,
-        "busy",
-        503,
-        mark("Many people are logging in right now. Please try again in a few seconds."),
-    ),
-    (
-        DirectoryAway,
-        "directory_away",
-        503,
-        mark(
-            "The staff directory cannot be reached at the moment, so your password could not be "
-            "checked. Please try again in a minute."
-        ),
-    ),
-    (
-        LedgerAway,
-        "ledger_away",
-        503,
-        mark("Your login could not be completed just now. Please try again in a minute."),
-    ),
-    (
-        LedgerLearning,
-        "ledger_away",
-        503,
-        mark("Your login could not be completed just now. Please try again in a minute."),
-    ),
-)
 
 
 class SessionTokens(Protocol):
     """What the login asks of ``site.tokens``."""
 
     def session_cookie(self, record: SessionRecord, host: str) -> str: ...
-
-
-def form_token(cookie: str) -> str:
-    """The ``csrf`` field that belongs to a login cookie."""
-    return hmac.new(cookie.encode("ascii"), b"login form", sha256).hexdigest()
-
-
-def belongs(token: str, cookie: str) -> bool:
-    return hmac.compare_digest(form_token(cookie).encode(), token.encode())
-
-
-async def read_form(request: web.Request) -> dict[str, str]:
-    """The fields of a form as browsers send one without files; of a repeated field the last.
-
-    Anything else has no fields: what it was meant for fails like a form left empty.
-    """
-    body = await request.read()
-    if request.content_type != FORM:
-        return {}
-    try:
-        return dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=MOST_FIELDS))
-    except ValueError:  # more fields than any form of ours has
-        return {}
 
 
 class Login:
@@ -215,6 +147,8 @@ class Login:
         except BrokerError as error:
             outcome, status, sentence = failure(error)
             self._counted(outcome)
+            if status >= 500:  # operations must hear of it; a person's own mistake is theirs
+                log.warning("a login could not be decided: %s", error.reason)
             fault = translate(sentence) % {"contact": self._plan.contact}
             return await self._show(
                 request, return_id, status=status, fault=fault, username=username[:LONGEST_NAME]
@@ -259,11 +193,3 @@ class Login:
             return f"{self._plan.home}/.broker/me"
         chosen = request.cookies.get(cookies.LANGUAGE, "")
         return await self._handover.landing_address(return_id, start, session_id, chosen)
-
-
-def failure(error: BrokerError) -> tuple[str, int, str]:
-    """Outcome, status and sentence (untranslated) of a login that failed."""
-    for kind, outcome, status, sentence in FAILURES:
-        if isinstance(error, kind):
-            return outcome, status, sentence
-    raise error

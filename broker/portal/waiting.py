@@ -53,6 +53,9 @@ class Waiting:
         try:
             answer = await self._ledger.look(visit.identity.employee)
         except LedgerAway:
+            if visit.state not in ("waiting", "learning"):
+                raise
+            # Away only now: what the gateway heard a moment ago is still true, without the place.
             answer = SeatAnswer("learning" if visit.state == "learning" else "waiting")
         if answer.state == "not_admitted":
             return await self._not_admitted(visit, visit.identity)

@@ -67,6 +67,7 @@ async def test_other_failures_are_told_as_they_are_and_no_more(
     status: int,
     says: str,
     outcome: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     form = await browser.visit(f"{FEED}/deep")
     site.directory.fails = error
@@ -76,6 +77,7 @@ async def test_other_failures_are_told_as_they_are_and_no_more(
     assert str(error) not in page.text
     assert site.outcomes == [outcome]
     assert ("Retry-After" in page.headers) == (status == 503)
+    assert (str(error) in caplog.text) == (status == 503), "operations hear of it"
     site.directory.fails = None
     arrived = await browser.follow(await browser.fill_in(page, "aminata"))
     assert arrived.text.endswith("/deep"), "the way back was kept"

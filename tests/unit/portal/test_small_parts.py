@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from broker.portal.browsers import describe
 from broker.portal.cookies import fresh, well_formed
+from broker.portal.forms import belongs, form_token
 from broker.portal.handover import Start, safe_path
-from broker.portal.login import belongs, form_token
 from broker.portal.plan import PortalPlan
 from broker.portal.waiting import refresh_seconds
 

@@ -1,0 +1,59 @@
+"""How a login fails, as the employee is told: one plain sentence each, and nothing of the inside.
+
+The reasons that errors carry are for logs; what is shown is translated, hence written here.
+"""
+
+from __future__ import annotations
+
+from broker.errors import (
+    AccountRefused,
+    BrokerError,
+    Busy,
+    DirectoryAway,
+    LedgerAway,
+    LedgerLearning,
+    WrongPassword,
+)
+from broker.site.language import mark
+
+Kind = type[BrokerError] | tuple[type[BrokerError], ...]
+
+# outcome (for metrics), status, sentence; the first that matches
+FAILURES: tuple[tuple[Kind, str, int, str], ...] = (
+    (WrongPassword, "wrong_password", 401, mark("The user name or the password is not right.")),
+    (
+        AccountRefused,
+        "account_refused",
+        403,
+        mark("This account may not log in at present. Please ask %(contact)s."),
+    ),
+    (
+        Busy,
+        "busy",
+        503,
+        mark("Many people are logging in right now. Please try again in a few seconds."),
+    ),
+    (
+        DirectoryAway,
+        "directory_away",
+        503,
+        mark(
+            "The staff directory cannot be reached at the moment, so your password could not be "
+            "checked. Please try again in a minute."
+        ),
+    ),
+    (
+        (LedgerAway, LedgerLearning),
+        "ledger_away",
+        503,
+        mark("Your login could not be completed just now. Please try again in a minute."),
+    ),
+)
+
+
+def failure(error: BrokerError) -> tuple[str, int, str]:
+    """Outcome, status and sentence (untranslated) of a login that failed."""
+    for kind, outcome, status, sentence in FAILURES:
+        if isinstance(error, kind):
+            return outcome, status, sentence
+    raise error  # not a failure of a login: the general page
