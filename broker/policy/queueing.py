@@ -6,7 +6,10 @@ Inside a population the order is that of the ticket numbers (FIFO). Across popul
    then those of weight 0, whom only their guarantee or an otherwise empty queue serves.
 2. Inside each of these tiers the stride scheduler decides (Waldspurger and Weihl, "Stride
    Scheduling", 1995): each call moves a population's *pass* by ``STRIDE / weight`` and the lowest
-   pass is next. Nobody saves up credit: a pass lags at most ``LAG`` behind the front.
+   pass is next. Nobody saves up credit: a pass lags at most ``LAG`` behind the front. Owners and
+   borrowers have passes of their own: what one gets as an owner neither costs nor brings it turns
+   as a borrower, and a busy owner cannot move the front away from two borrowers so that ties
+   between them always fall the same way.
 3. After ``OWNERS_IN_A_ROW`` calls of owners that passed over a waiting borrower, one borrower goes
    first. So guarantees that add up to the whole site cannot starve a population of weight above 0.
 
@@ -50,12 +53,28 @@ class IdleSeat:
 
 
 @dataclass(frozen=True, slots=True)
-class Strides:
-    """What the scheduler remembers between calls: the pass of each population, the highest pass so
-    far, and how many owners in a row were called while a borrower waited."""
+class Turns:
+    """One stride scheduler: the pass of each population, and the highest so far."""
 
     passes: Mapping[str, int] = field(default_factory=dict)
     front: int = 0
+
+    def pass_of(self, name: str) -> int:
+        return max(self.passes.get(name, 0), self.front - LAG)
+
+    def after(self, name: str, weight: int) -> Turns:
+        """After ``name`` had its turn; weight 0 moves like weight 1."""
+        moved = self.pass_of(name) + max(1, STRIDE // max(1, weight))
+        return Turns({**self.passes, name: moved}, max(self.front, moved))
+
+
+@dataclass(frozen=True, slots=True)
+class Strides:
+    """What is remembered between decisions: the turns of owners and of borrowers, and how many
+    owners in a row were called while a borrower waited."""
+
+    owners: Turns = field(default_factory=Turns)
+    borrowers: Turns = field(default_factory=Turns)
     owners_in_a_row: int = 0
 
 
@@ -122,8 +141,8 @@ class _Run:
         self.seats = seats
         self.next_in_queue = dict.fromkeys(queues, 0)
         self.next_idle = dict.fromkeys(seats, 0)
-        self.passes = dict(strides.passes)
-        self.front = strides.front
+        self.owners = strides.owners
+        self.borrowers = strides.borrowers
         self.owners_in_a_row = strides.owners_in_a_row
         self.left = most
         self.absent: list[tuple[str, str]] = []
@@ -140,7 +159,7 @@ class _Run:
                 self._call(free, waiting)
             elif not any(self._reclaim_for(name) for name in waiting):
                 break
-        strides = Strides(self.passes, self.front, self.owners_in_a_row)
+        strides = Strides(self.owners, self.borrowers, self.owners_in_a_row)
         return Calls(tuple(self.absent), tuple(self.reclaim), tuple(self.call), strides)
 
     def _head(self, name: str) -> Waiter | None:
@@ -157,11 +176,11 @@ class _Run:
             self.left -= 1
         return None
 
-    def _pass(self, name: str) -> int:
-        return max(self.passes.get(name, 0), self.front - LAG)
+    def _is_owner(self, name: str) -> bool:
+        return is_owner(self.limits, self.held, name)
 
     def _tier(self, name: str) -> int:
-        if is_owner(self.limits, self.held, name):
+        if self._is_owner(name):
             return 1
         if self.limits.populations[name].weight == 0:
             return 3
@@ -169,18 +188,24 @@ class _Run:
 
     def _order(self, waiting: list[str]) -> list[str]:
         """Best first. The sort is stable, so the order of configuration breaks ties."""
-        return sorted(waiting, key=lambda name: (self._tier(name), self._pass(name)))
+
+        def rank(name: str) -> tuple[int, int]:
+            turns = self.owners if self._is_owner(name) else self.borrowers
+            return self._tier(name), turns.pass_of(name)
+
+        return sorted(waiting, key=rank)
 
     def _call(self, name: str, waiting: list[str]) -> None:
-        if not is_owner(self.limits, self.held, name):
+        weight = self.limits.populations[name].weight
+        if self._is_owner(name):
+            self.owners = self.owners.after(name, weight)
+            if any(self._contends_as_borrower(other) for other in waiting):
+                self.owners_in_a_row = min(self.owners_in_a_row + 1, OWNERS_IN_A_ROW)
+        else:
+            self.borrowers = self.borrowers.after(name, weight)
             self.owners_in_a_row = 0
-        elif any(self._contends_as_borrower(other) for other in waiting):
-            self.owners_in_a_row = min(self.owners_in_a_row + 1, OWNERS_IN_A_ROW)
         waiter = self.queues[name][self.next_in_queue[name]]
         self.next_in_queue[name] += 1
-        weight = max(1, self.limits.populations[name].weight)
-        self.passes[name] = self._pass(name) + max(1, STRIDE // weight)
-        self.front = max(self.front, self.passes[name])
         self.held[name] = self.held.get(name, 0) + 1
         self.call.append((name, waiter.employee))
         self.left -= 1
@@ -188,7 +213,7 @@ class _Run:
     def _contends_as_borrower(self, name: str) -> bool:
         own = self.limits.populations[name]
         below_maximum = self.held.get(name, 0) < own.seats_maximum
-        return own.weight > 0 and below_maximum and not is_owner(self.limits, self.held, name)
+        return own.weight > 0 and below_maximum and not self._is_owner(name)
 
     def _reclaim_for(self, name: str) -> bool:
         """Reclaim the seats whose return lets ``name`` take one; none when they do not suffice. If

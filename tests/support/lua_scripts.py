@@ -1,12 +1,11 @@
 """Runs the ledger's scripts in a real Redis with ledger time and learning set by the test.
 
-The prelude that production puts in front (clock, epoch, keys) is replaced by three lines here, so
+The prelude that production puts in front (clock, epoch, keys) is replaced by a few lines here, so
 that the Lua of one book can be driven alone and stands beside the twin at the same ledger time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +13,8 @@ import broker.ledger
 from broker.ledger import seat_limits
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     import redis
 
     from broker.policy.limits import LimitsDocument
@@ -23,6 +24,7 @@ T = TypeVar("T")
 LUA = Path(broker.ledger.__file__).parent / "lua"
 LIBRARIES = ("lib_seats", "lib_calls", "lib_sessions")
 PRELUDE = """
+local function wake() end
 local K = {prefix = KEYS[1]}
 local now = tonumber(redis.call('GET', K.prefix .. 'test:now'))
 local learning = redis.call('EXISTS', K.prefix .. 'test:learning') == 1
@@ -35,7 +37,7 @@ class LuaScripts:
     def __init__(self, client: redis.Redis, prefix: str) -> None:
         self._client = client
         self.prefix = prefix
-        self._head = PRELUDE + "".join((LUA / f"{name}.lua").read_text() for name in LIBRARIES)
+        self.head = PRELUDE + "".join((LUA / f"{name}.lua").read_text() for name in LIBRARIES)
         self._loaded: dict[str, Any] = {}
 
     def set_clock(self, now_ms: int, *, learning: bool = False) -> None:
@@ -59,7 +61,7 @@ class LuaScripts:
     def run_text(self, name: str, body: str, *args: str | bytes | int) -> Any:
         script = self._loaded.get(name)
         if script is None:
-            script = self._loaded[name] = self._client.register_script(self._head + body)
+            script = self._loaded[name] = self._client.register_script(self.head + body)
         return script(keys=[self.prefix], args=list(args))
 
 

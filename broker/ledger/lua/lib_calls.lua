@@ -66,32 +66,36 @@ end
 
 -- --- calls
 
-local strides  -- {passes, front, owners_in_a_row}
+-- strides hash: "o:POPULATION" and "b:POPULATION" the passes as owner and as borrower, "o:" and "b:"
+-- their fronts, "row" how many owners in a row were called while a borrower waited.
+local strides
 
 local function read_strides()
-  strides = {passes = {}, front = 0, owners_in_a_row = 0}
+  strides = {}
   local flat = redis.call('HGETALL', key('strides'))
   for index = 1, #flat, 2 do
-    local name, value = flat[index], tonumber(flat[index + 1])
-    if name == ':front' then
-      strides.front = value
-    elseif name == ':owners_in_a_row' then
-      strides.owners_in_a_row = value
-    else
-      strides.passes[name] = value
-    end
+    strides[flat[index]] = tonumber(flat[index + 1])
   end
 end
 
-local function write_strides(name)
-  redis.call(
-    'HSET', key('strides'), name, whole(strides.passes[name]), ':front', whole(strides.front),
-    ':owners_in_a_row', whole(strides.owners_in_a_row)
-  )
+local function set_stride(name, value)
+  strides[name] = value
+  redis.call('HSET', key('strides'), name, whole(value))
 end
 
-local function pass_of(name)
-  return math.max(strides.passes[name] or 0, strides.front - LAG)
+local function pass_of(name, side)
+  return math.max(strides[side .. name] or 0, (strides[side] or 0) - LAG)
+end
+
+local function move_pass(name, side)
+  local weight = math.max(1, seats.limits().by_name[name].weight)
+  local moved = pass_of(name, side) + math.max(1, math.floor(STRIDE / weight))
+  set_stride(side .. name, moved)
+  set_stride(side, math.max(strides[side] or 0, moved))
+end
+
+local function side_of(name)
+  return seats.is_owner(name) and 'o:' or 'b:'
 end
 
 local function tier_of(name)
@@ -101,7 +105,7 @@ local function tier_of(name)
   if seats.limits().by_name[name].weight == 0 then
     return 3
   end
-  return strides.owners_in_a_row >= OWNERS_IN_A_ROW and 0 or 2
+  return (strides.row or 0) >= OWNERS_IN_A_ROW and 0 or 2
 end
 
 local function contends_as_borrower(name)
@@ -113,7 +117,7 @@ end
 local function in_order(waiting)
   local ranked = {}
   for index, name in ipairs(waiting) do
-    ranked[index] = {name = name, tier = tier_of(name), pass = pass_of(name), index = index}
+    ranked[index] = {name = name, tier = tier_of(name), pass = pass_of(name, side_of(name)), index = index}
   end
   table.sort(ranked, function(a, b)
     if a.tier ~= b.tier then
@@ -149,20 +153,18 @@ local function head_of(name, left)
 end
 
 local function call_head(name, employee, waiting)
-  if not seats.is_owner(name) then
-    strides.owners_in_a_row = 0
+  local side = side_of(name)
+  move_pass(name, side)
+  if side == 'b:' then
+    set_stride('row', 0)
   else
     for _, other in ipairs(waiting) do
       if contends_as_borrower(other) then
-        strides.owners_in_a_row = math.min(strides.owners_in_a_row + 1, OWNERS_IN_A_ROW)
+        set_stride('row', math.min((strides.row or 0) + 1, OWNERS_IN_A_ROW))
         break
       end
     end
   end
-  local weight = math.max(1, seats.limits().by_name[name].weight)
-  strides.passes[name] = pass_of(name) + math.max(1, math.floor(STRIDE / weight))
-  strides.front = math.max(strides.front, strides.passes[name])
-  write_strides(name)
   seats.call(employee, name)
 end
 

@@ -3,4 +3,5 @@
 
 local number = sessions.revoke(ARGV[1], ARGV[2], sessions.revocation_time())
 seats.run_calls()
+wake('revocation')
 return {number, redis.call('ZCARD', key('purges'))}
