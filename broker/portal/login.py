@@ -74,9 +74,8 @@ class Login:
             # The gateway may not have heard yet of a logout a moment ago: the record decides.
             if await self._ledger.session(session_id) is not None:
                 return redirect(await self._onward(request, return_id, session_id))
-        note = ""
-        if "out" in request.query:
-            note = gettext(visit.language)("You are logged out.")
+        translate = gettext(visit.language)
+        note = translate("You are logged out.") if "out" in request.query else ""
         return await self._show(request, return_id, note=note)
 
     async def _show(
