@@ -97,7 +97,7 @@ def welcome(known: dict[str, Any], plan: Plan) -> str:
 
 
 def command_line() -> str:
-    """How the command is called from here: what belongs to this interpreter, as short as it goes."""
+    """How the command is called from here, as short as it goes."""
     script = Path(sys.executable).with_name("broker")
     on_path = shutil.which("broker")
     if on_path and Path(on_path).resolve() == script.resolve():

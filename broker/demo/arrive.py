@@ -16,17 +16,20 @@ import signal
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import aiohttp
 
-from broker.demo.browser import Browser, Outcome, Page
+from broker.demo.browser import PASSWORD_FIELD, Browser, Outcome, Page
 from broker.demo.loopback import client
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
+T = TypeVar("T")
 THINK_SECONDS = 6.0
 LISTENERS = 0.4
 TRY_AGAIN = 4
@@ -106,24 +109,28 @@ class Crowd:
         self.errors: Counter[str] = Counter()
 
     async def visit(self, rate: float, seconds: float | None, stopped: asyncio.Event) -> None:
-        """Everybody's whole visit, ended by ``stopped`` or ``seconds`` after the last arrival."""
+        """Everybody's whole visit, ended by ``stopped``, or ``seconds`` after the last one learned
+        whether there is a seat."""
         async with client(Path(self._known["ca"])) as shared, asyncio.TaskGroup() as tasks:
-            visits = []
+            answered = []
             for name in self._people:
                 if stopped.is_set():
                     break
-                visits.append(tasks.create_task(self._visit(shared, name, stopped)))
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._dice.expovariate(rate)):
-                        await stopped.wait()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await stopped.wait()
+                answered.append(asyncio.Event())
+                tasks.create_task(self._visit(shared, name, answered[-1], stopped))
+                await _unless(stopped, self._dice.expovariate(rate))
+            for one in answered:
+                await one.wait()
+            await _unless(stopped, seconds)
             self._leaving = True
             stopped.set()
 
     async def _visit(
-        self, shared: aiohttp.ClientSession, name: str, stopped: asyncio.Event
+        self,
+        shared: aiohttp.ClientSession,
+        name: str,
+        answered: asyncio.Event,
+        stopped: asyncio.Event,
     ) -> None:
         self.arrived += 1
         session = aiohttp.ClientSession(
@@ -131,58 +138,75 @@ class Crowd:
         )
         async with session:
             browser = Browser(session, self._known["apps"]["feed"])
-            working = asyncio.create_task(self._work(browser, name))
+            working = asyncio.create_task(self._work(browser, name, answered))
             stopping = asyncio.create_task(stopped.wait())
             await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             working.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await working
+            answered.set()
             with contextlib.suppress(*TROUBLE):
                 async with asyncio.timeout(LEAVING_SECONDS):
                     await browser.log_out()
 
-    async def _work(self, browser: Browser, name: str) -> None:
-        try:
-            page = await self._enter(browser, name)
-            if page.outcome == "waiting":
-                with self._counted("waiting"):
-                    page = await browser.wait_for_a_seat()
+    async def _work(self, browser: Browser, name: str, answered: asyncio.Event) -> None:
+        """Until the employee is refused, or gives up; the seat may be lost and found on the way."""
+        page = await self._enter(browser, name)
+        while True:
+            answered.set()
             if page.outcome == "seated":
-                await self._browse(browser)
-            elif page.outcome == "refused":
-                self.now["refused"] += 1
+                with self._counted("seated"):
+                    page = await self._browse(browser)
+            elif page.outcome == "waiting":
+                with self._counted("waiting"):
+                    page = await self._persist(browser.wait_for_a_seat)
+            elif page.outcome == "login":
+                self.errors["had to log in again"] += 1
+                page = await self._enter(browser, name)
             else:
-                self.now["failed"] += 1
-                self.errors[f"login answered {page.status}"] += 1
-        except TROUBLE as error:
-            self.now["failed"] += 1
-            self.errors[type(error).__name__] += 1
+                self.now[page.outcome] += 1
+                if page.outcome == "failed":
+                    self.errors[f"{page.url} answered {page.status}"] += 1
+                return
 
     async def _enter(self, browser: Browser, name: str) -> Page:
         """Log in; a directory that is busy says so on the form, and is asked again later."""
-        for attempt in range(TRY_AGAIN):
-            page = await browser.log_in(name, self._known["password"])
-            if not (page.status in (429, 503) and 'name="password"' in page.text):
+        for attempt in range(1, TRY_AGAIN + 1):
+            page = await self._persist(lambda: browser.log_in(name, self._known["password"]))
+            if not (page.status in (429, 503) and PASSWORD_FIELD in page.text):
                 break
             await asyncio.sleep((page.retry_after or 2.0) * (attempt + self._dice.random()))
-        return page
+        return replace(page, status=401) if PASSWORD_FIELD in page.text else page
 
-    async def _browse(self, browser: Browser) -> None:
-        with self._counted("seated"):
-            self.most_seated = max(self.most_seated, self.now["seated"])
-            async with asyncio.TaskGroup() as tasks:
-                if self._dice.random() < LISTENERS:
-                    tasks.create_task(self._listen(browser))
-                while True:
-                    try:
-                        page, failed = await browser.view(self._dice.choice(PATHS))
-                        self.pages += page.outcome == "seated"
-                        if failed:
-                            self.errors[f"page or asset failed ({page.status})"] += failed
-                    except TROUBLE as error:
-                        self.errors[type(error).__name__] += 1
-                    await asyncio.sleep(self._dice.expovariate(1 / THINK_SECONDS))
+    async def _browse(self, browser: Browser) -> Page:
+        """Pages with pauses, until one is not what an employee with a seat gets: that one."""
+        self.most_seated = max(self.most_seated, self.now["seated"])
+        listens = self._dice.random() < LISTENERS
+        listening = asyncio.create_task(self._listen(browser)) if listens else None
+        try:
+            while True:
+                path = self._dice.choice(PATHS)
+                page, failed = await self._persist(partial(browser.view, path))
+                if page.outcome != "seated":
+                    return page
+                self.pages += 1
+                if failed:
+                    self.errors["asset failed"] += failed
+                await asyncio.sleep(self._dice.expovariate(1 / THINK_SECONDS))
+        finally:
+            if listening is not None:
+                listening.cancel()
+                await asyncio.wait({listening})
+
+    async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Do it, and again after a pause when the line breaks: people press reload."""
+        while True:
+            try:
+                return await attempt()
+            except TROUBLE as error:
+                self.errors[type(error).__name__] += 1
+            await asyncio.sleep(1.0 + 2.0 * self._dice.random())
 
     async def _listen(self, browser: Browser) -> None:
         while True:
@@ -222,3 +246,10 @@ class Crowd:
         ]
         lines += [f"{count} x {what}" for what, count in self.errors.most_common()]
         return "\n".join(lines)
+
+
+async def _unless(stopped: asyncio.Event, seconds: float | None) -> None:
+    """Sleep so long (None: for ever), or until ``stopped``."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stopped.wait()

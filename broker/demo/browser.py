@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
 
-Outcome = Literal["seated", "waiting", "refused", "failed"]
+Outcome = Literal["login", "seated", "waiting", "refused", "failed"]
+PASSWORD_FIELD = 'name="password"'
 AT_A_TIME = 6
 NAVIGATION = {
     "Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8",
@@ -31,6 +32,7 @@ NAVIGATION = {
     "Upgrade-Insecure-Requests": "1",
     "User-Agent": "demo-arrive",
 }
+_OUTCOMES: dict[int, Outcome] = {503: "waiting", 403: "refused"}
 _INPUT = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
 _FORM = re.compile(r'<form method="post" action="([^"]*)"')
 _ASSET = re.compile(r'(?:src|href)="(/(?:static|photos|avatars)/[^"]+)"')
@@ -48,8 +50,8 @@ class Page:
     @property
     def outcome(self) -> Outcome:
         if self.status == 200:
-            return "seated"
-        return {503: "waiting", 403: "refused"}.get(self.status, "failed")  # type: ignore[return-value]
+            return "login" if PASSWORD_FIELD in self.text else "seated"
+        return _OUTCOMES.get(self.status, "failed")
 
     def hidden(self) -> dict[str, str]:
         """The hidden inputs of its form."""
@@ -90,17 +92,15 @@ class Browser:
             )
 
     async def log_in(self, username: str, password: str) -> Page:
-        """From a click on the application to whatever comes behind the login form."""
+        """From a click on the application to whatever comes behind the login form; the form again
+        when the password is wrong."""
         page = await self.navigate(f"{self._app}/")
         address = page.form_address()
-        if page.status != 200 or address is None or "csrf" not in page.hidden():
+        if page.outcome != "login" or address is None:
             return page
-        page = await self.navigate(
+        return await self.navigate(
             address, {**page.hidden(), "username": username, "password": password}
         )
-        if page.status == 200 and "csrf" in page.hidden() and 'name="password"' in page.text:
-            return Page(page.url, 401, page.text)  # the form again
-        return page
 
     async def wait_for_a_seat(self) -> Page:
         """Poll as politely as asked, and enter when called."""

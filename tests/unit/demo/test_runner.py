@@ -139,5 +139,6 @@ def test_a_page_is_read_as_a_browser_reads_it() -> None:
         "https://localhost/photos/a.png",
         "https://localhost/static/x.css",
     ]
+    assert Page("", 200, '<input name="password">').outcome == "login"
     outcomes = [Page("", status, "").outcome for status in (200, 503, 403, 401, 500)]
     assert outcomes == ["seated", "waiting", "refused", "failed", "failed"]
