@@ -80,7 +80,7 @@ class LdapDirectory:
                 await self._talk(limit, partial(Line.probe, server=server))
 
     async def close(self) -> None:
-        await self._switchboard.close()
+        await self._switchboard.close(self._deadline)
 
     def statistics(self) -> Statistics:
         """How busy the threads are, for metrics."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 Tickets: TypeAlias = "deque[asyncio.Future[Line]]"
+
+logger = logging.getLogger("broker.directory")
 
 CLOSING = "This server is being stopped. Please try again in a moment."
 
@@ -87,8 +90,12 @@ class Switchboard:
             line.cutoff.cut(overdue=overdue())
             raise
 
-    async def close(self) -> None:
-        """Cut everything, wait for the threads, close the connections."""
+    async def close(self, patience: float) -> None:
+        """Cut everything, wait for the threads, close the connections.
+
+        A thread can be held by one thing that cannot be cut, the resolver asking a dead name
+        server; after ``patience`` seconds it is left to end by itself.
+        """
         self._closing = True
         for tickets in self._waiting:
             while tickets:
@@ -96,9 +103,15 @@ class Switchboard:
                     ticket.set_exception(Busy(CLOSING))
         for line in self._lines:
             line.cutoff.cut(overdue=False)
-        await self._all_home.wait()
-        self._threads.shutdown()
-        for line in self._lines:
+        try:
+            async with asyncio.timeout(patience):
+                await self._all_home.wait()
+        except TimeoutError:
+            logger.warning(
+                "%d directory threads are left behind", len(self._lines) - len(self._free)
+            )
+        self._threads.shutdown(wait=False)
+        for line in self._free:
             line.close()
 
     async def _line(self, first: bool) -> Line:

@@ -58,7 +58,7 @@ async def board(lines: list[FakeLine]) -> AsyncIterator[Switchboard]:
     switchboard = Switchboard(cast("list[Line]", lines), queue=1)
     yield switchboard
     async with asyncio.timeout(PATIENCE):
-        await switchboard.close()
+        await switchboard.close(PATIENCE)
 
 
 async def test_an_answer_and_an_error_come_through(board: Switchboard) -> None:
@@ -145,13 +145,28 @@ async def test_closing_ends_everything(board: Switchboard, lines: list[FakeLine]
     tasks = [asyncio.create_task(board.talk(block, never)) for _ in range(3)]
     await asyncio.sleep(0)
     async with asyncio.timeout(PATIENCE):
-        await board.close()
+        await board.close(PATIENCE)
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert answers[:2] == ["cut", "cut"]
     assert isinstance(answers[2], Busy)
     assert all(line.closed for line in lines)
     with pytest.raises(Busy):
         await board.talk(block, never)
+
+
+async def test_closing_leaves_a_thread_behind_that_nothing_can_stop(
+    lines: list[FakeLine], caplog: pytest.LogCaptureFixture
+) -> None:
+    board = Switchboard(cast("list[Line]", lines), queue=1)
+    stuck = threading.Event()
+    task = asyncio.create_task(board.talk(lambda line: stuck.wait(PATIENCE), never))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE / 2):
+        await board.close(patience=0.01)
+    assert [line.closed for line in lines] == [True, False]
+    assert caplog.messages == ["1 directory threads are left behind"]
+    stuck.set()
+    assert await task is True
 
 
 async def _home(board: Switchboard) -> bool:
