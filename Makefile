@@ -29,7 +29,7 @@ demo:
 
 check:
 	@lock/install test
-	@wrong=0; for tool in "ruff check ." "ruff format --check ." "mypy" "lint-imports --no-logo"; do \
+	@wrong=0; for tool in "ruff check --output-format concise ." "ruff format --check ." "mypy" "lint-imports --no-logo"; do \
 	    echo "$$tool"; $(BIN)/$$tool || wrong=1; done; exit $$wrong
 
 ifdef FAST
