@@ -101,13 +101,16 @@ class Waiting:
     def _wait_page(
         self, visit: Visit, answer: SeatAnswer, *, status: int = 200, switch: str | None = None
     ) -> web.Response:
-        seconds = self._seconds(answer.position)
+        # The seat may have come between the gateway's question and ours: in at once.
+        ready = answer.state in ("called", "seated")
+        seconds = 1 if ready else self._seconds(answer.position)
         response = self._pages.page(
             visit,
             "wait.html",
             status=status,
             answer=answer,
             learning=answer.state == "learning",
+            ready=ready,
             refresh=seconds,
             switch=switch,
         )

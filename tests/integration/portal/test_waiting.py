@@ -45,6 +45,18 @@ async def test_a_reload_enters_when_there_is_a_seat(browser: Browser, ledger: Po
     assert (await browser.visit(f"{FEED}/news")).text.startswith("application")
 
 
+async def test_a_seat_that_came_meanwhile_is_entered_at_once(
+    browser: Browser, ledger: PortalLedger
+) -> None:
+    await browser.log_in("aminata")
+    claims = {"host": "feed.localhost:8443", "sub": "aminata", "sid": "s", "pop": "sales"}
+    page = await browser.site.ask(
+        f"{FEED}/", "GET", "/.broker/page/wait", claims | {"page": "wait"}, CIMultiDict()
+    )
+    assert "It is your turn" in page.text
+    assert reloads_after(page) == 1
+
+
 async def test_reloading_and_tabs_change_no_place(browser: Browser, ledger: PortalLedger) -> None:
     await wait_behind(browser, ledger, 2)
     for _ in range(3):
