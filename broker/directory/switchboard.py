@@ -80,10 +80,18 @@ class Switchboard:
         When cancelled, the line's sockets are shut down; ``overdue`` tells whether time was up.
         """
         line = await self._line(first)
+        if self._closing:
+            self._give_back(line)
+            raise Busy(CLOSING)
         line.cutoff.renew()
         loop = asyncio.get_running_loop()
         work = self._threads.submit(conversation, line)
-        work.add_done_callback(lambda _: loop.call_soon_threadsafe(self._give_back, line))
+
+        def come_home(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for the line
+                loop.call_soon_threadsafe(self._give_back, line)
+
+        work.add_done_callback(come_home)
         try:
             return await asyncio.wrap_future(work)
         except asyncio.CancelledError:
@@ -107,16 +115,13 @@ class Switchboard:
             async with asyncio.timeout(patience):
                 await self._all_home.wait()
         except TimeoutError:
-            logger.warning(
-                "%d directory threads are left behind", len(self._lines) - len(self._free)
-            )
+            missing = len(self._lines) - len(self._free)
+            logger.warning("directory threads left behind: %d", missing)
         self._threads.shutdown(wait=False)
         for line in self._free:
             line.close()
 
     async def _line(self, first: bool) -> Line:
-        if self._closing:
-            raise Busy(CLOSING)
         if self._free:
             self._all_home.clear()
             return self._free.pop()

@@ -163,8 +163,8 @@ async def test_closing_leaves_a_thread_behind_that_nothing_can_stop(
     await asyncio.sleep(0)
     async with asyncio.timeout(PATIENCE / 2):
         await board.close(patience=0.01)
-    assert [line.closed for line in lines] == [True, False]
-    assert caplog.messages == ["1 directory threads are left behind"]
+    assert [line.closed for line in lines] == [False, True]
+    assert caplog.messages == ["directory threads left behind: 1"]
     stuck.set()
     assert await task is True
 
