@@ -226,7 +226,9 @@ class BrowserConnection(asyncio.BufferedProtocol):
         error: ProtocolViolation | None = None
         if broken_newline(data) or not (65 <= data[0] <= 90):
             error = ProtocolViolation("not HTTP (RFC 9112 2.2)")
-        elif data.find(b"\r\n") < 0 and len(data) > door.request_line_limit:
+        elif len(data) > door.request_line_limit and not (
+            0 < data.find(b"\r\n") <= door.request_line_limit
+        ):
             error = ProtocolViolation("the request line is too long", 414)
         elif len(data) > door.head_limit:
             error = ProtocolViolation("the head is too large", 431)

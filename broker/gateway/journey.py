@@ -28,7 +28,7 @@ An exchange is in one of five states; what may follow what is this table and not
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVarTuple, Unpack
 
 from broker.errors import BrokerError, LedgerAway, ProtocolViolation
 from broker.gateway import answers, paths, route
@@ -48,7 +48,7 @@ from broker.gateway.tunnel import Tunnel
 from broker.gateway.wait_status import WaitStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from broker.gateway.answers import Reason
@@ -90,6 +90,8 @@ FALLBACK: Final = {
 MOST_ATTEMPTS: Final = 3
 
 _log = logging.getLogger(__name__)
+
+Given = TypeVarTuple("Given")
 
 
 class Journey:
@@ -229,7 +231,7 @@ class Journey:
             if cookie is not None and host is not None:
                 session = self.sessions.peek(cookie, host.authority, now)
                 if session is None:
-                    self._leave(exchange, self._resolve(exchange, cookie, host.authority))
+                    self._leave(exchange, self._resolve, cookie, host.authority)
                     return
                 exchange.session = session
                 exchange.person = session.person
@@ -250,7 +252,7 @@ class Journey:
         person = session.person
         if exchange.hold is None:
             if person.seat_until <= now:
-                self._leave(exchange, self._claim(exchange))
+                self._leave(exchange, self._claim)
                 return
             if person.in_flight >= self._spending.per_employee:
                 exchange.answer(answers.TOO_MANY, retry_after=1)
@@ -261,7 +263,7 @@ class Journey:
                 cell = self._spending.cell(route_.pool.name, person.population)
             hold = cell.take(person, now)
             if hold is None:
-                self._leave(exchange, self._queue(exchange, cell))
+                self._leave(exchange, self._queue, cell)
                 return
             exchange.hold = hold
         exchange.admitted_at = now
@@ -285,7 +287,7 @@ class Journey:
         exchange.server = server
         connection = server.take_idle(now, repeatable=exchange.method in IDEMPOTENT)
         if connection is None:
-            self._leave(exchange, self._dial(exchange, pool))
+            self._leave(exchange, self._dial, pool)
             return
         exchange.send(connection, now)
 
@@ -314,13 +316,23 @@ class Journey:
 
     # --- what must wait
 
-    def _leave(self, exchange: Exchange, waiting: Coroutine[Any, Any, bool]) -> None:
-        """Leave the synchronous path; ``waiting`` answers whether to come back to it."""
-        exchange.task = self.ground.spawn(self._wait(exchange, waiting))
+    def _leave(
+        self,
+        exchange: Exchange,
+        step: Callable[[Exchange, Unpack[Given]], Coroutine[Any, Any, bool]],
+        *given: Unpack[Given],
+    ) -> None:
+        """Leave the synchronous path; ``step`` answers whether to come back to it."""
+        exchange.task = self.ground.spawn(self._wait(exchange, step, *given))
 
-    async def _wait(self, exchange: Exchange, waiting: Coroutine[Any, Any, bool]) -> None:
+    async def _wait(
+        self,
+        exchange: Exchange,
+        step: Callable[[Exchange, Unpack[Given]], Coroutine[Any, Any, bool]],
+        *given: Unpack[Given],
+    ) -> None:
         try:
-            go_on = await waiting
+            go_on = await step(exchange, *given)
         except LedgerAway:
             exchange.task = None
             self._away(exchange)
@@ -454,7 +466,7 @@ class Journey:
         elif exchange.method not in (b"GET", b"HEAD"):
             exchange.answer(answers.NOT_ALLOWED, extra=b"Allow: GET, HEAD\r\n")
         else:
-            self._leave(exchange, self._poll(exchange))
+            self._leave(exchange, self._poll)
 
     async def _poll(self, exchange: Exchange) -> bool:
         assert exchange.session is not None

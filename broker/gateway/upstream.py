@@ -41,7 +41,7 @@ class Party(Protocol):
 class ServerConnection(asyncio.BufferedProtocol):
     """One connection to one server."""
 
-    __slots__ = ("closed", "due", "ground", "idle_since", "party", "paused", "reused", "server",
+    __slots__ = ("closed", "due", "ground", "idle_since", "made", "party", "paused", "reused", "server",
                  "slot", "transport")  # fmt: skip
 
     def __init__(self, ground: Ground, server: Server) -> None:
@@ -51,6 +51,7 @@ class ServerConnection(asyncio.BufferedProtocol):
         self.due = 0.0
         self.slot = NO_SLOT
         self.closed = False
+        self.made = False
         self.paused = False
         self.reused = False
         self.idle_since = 0.0
@@ -58,7 +59,11 @@ class ServerConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self.server.connections.add(self)
+        if self.closed:  # whoever dialled has left meanwhile
+            self.transport.abort()
+        else:
+            self.server.connections.add(self)
+            self.made = True
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self.ground.view
@@ -106,6 +111,13 @@ class ServerConnection(asyncio.BufferedProtocol):
             self.paused = False
             if not self.closed:
                 self.transport.resume_reading()
+
+    def abandon(self) -> None:
+        """The dialling was given up, perhaps in the moment it succeeded: the loop then has a
+        connection that nobody was told about."""
+        if self.made:
+            self.drop()
+        self.closed = True
 
     def close(self) -> None:
         """Close after everything written has gone out, within the stall deadline."""
@@ -216,19 +228,22 @@ class Pool:
         loop = asyncio.get_running_loop()
         plan = server.plan
 
-        def connection() -> ServerConnection:
-            return ServerConnection(self.ground, server)
+        connection = ServerConnection(self.ground, server)
 
         try:
             async with asyncio.timeout(self.deadlines.dial):
                 if plan.path:
-                    _, made = await loop.create_unix_connection(connection, plan.path)
+                    await loop.create_unix_connection(lambda: connection, plan.path)
                 else:
-                    _, made = await loop.create_connection(connection, plan.host, plan.port)
+                    await loop.create_connection(lambda: connection, plan.host, plan.port)
         except OSError:  # TimeoutError is one
             self.traffic.dial_failures += 1
+            connection.abandon()
             raise
-        return made
+        except asyncio.CancelledError:
+            connection.abandon()
+            raise
+        return connection
 
     def keep(self, connection: ServerConnection, now: float) -> None:
         """An exchange has ended cleanly: its connection may serve another."""

@@ -31,7 +31,7 @@ def test_any_split_gives_the_same_body(
     pieces: list[bytes], steps: list[int], trailers: bytes, after: bytes
 ) -> None:
     data = b"".join(map(chunk, pieces)) + b"0\r\n" + trailers + b"\r\n" + after
-    reads = []
+    reads: list[bytes] = []
     while data:
         step = steps[len(reads) % len(steps)]
         reads.append(data[:step])

@@ -24,9 +24,7 @@ from broker.gateway.identify import is_navigation, split_cookies
         (b'a="x; __Host-broker=t; y"', b"t", b'a="x; y"', b""),
     ],
 )  # fmt: skip
-def test_split_cookies(
-    value: bytes, session: bytes | None, others: bytes, portal: bytes
-) -> None:
+def test_split_cookies(value: bytes, session: bytes | None, others: bytes, portal: bytes) -> None:
     assert split_cookies(value) == (session, others, portal)
 
 

@@ -1,0 +1,419 @@
+"""How exchanges end: by either side, in any phase, on time; and that nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+
+import pytest
+
+from broker.gateway.plan import DeadlinesPlan
+from tests.support.stage import Stage, get, ok
+
+QUICK = DeadlinesPlan(dial=0.3, first_byte=0.4, between_bytes=0.4)
+
+
+async def test_a_backend_that_hangs_gets_504() -> None:
+    async with Stage(deadlines=QUICK) as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get(cookie=cookie))
+        backend = await stage.backend.connection()
+        await backend.head()
+        assert (await browser.response())[0] == 504
+        assert await backend.is_closed()
+        assert stage.spending.cell("feed", "everyone").used == 0
+
+
+async def test_a_backend_that_stops_in_the_middle_is_passed_on_as_truncated() -> None:
+    async with Stage(deadlines=QUICK) as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get(cookie=cookie))
+        backend = await stage.backend.connection()
+        await backend.head()
+        await backend.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n")
+        everything = await browser.rest()
+        assert everything.endswith(b"2\r\nab\r\n")
+        assert stage.log.lines[-1].outcome == "backend_slow"
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 100", "Transfer-Encoding: chunked"])
+async def test_a_truncated_response_never_ends_cleanly(framing: str) -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get(cookie=cookie))
+        backend = await stage.backend.connection()
+        await backend.head()
+        await backend.send(f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n5\r\nhello\r\n".encode())
+        await browser.head()
+        backend.close()
+        rest = await browser.rest()
+        assert b"0\r\n\r\n" not in rest
+        assert len(rest) < 100
+        assert stage.log.lines[-1].outcome == "truncated"
+
+
+async def test_a_truncated_response_resets_a_browser_that_knows_no_framing() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get(cookie=cookie).replace(b"HTTP/1.1", b"HTTP/1.0"))
+        backend = await stage.backend.connection()
+        await backend.head()
+        await backend.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n")
+        await browser.head()
+        assert await browser.exactly(2) == b"ab"
+        backend.close()
+        with pytest.raises(ConnectionResetError):
+            await browser.reader.read()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
+        b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70000,
+        b"HTTP/1.1 200 OK\r\n folded\r\n\r\n",
+    ],
+)
+async def test_a_backend_that_breaks_the_protocol_gets_dropped(answer: bytes) -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get(cookie=cookie))
+        backend = await stage.backend.connection()
+        await backend.head()
+        await backend.send(answer)
+        assert (await browser.response())[0] == 502
+        assert await backend.is_closed()
+        assert stage.log.lines[-1].outcome == "backend_broken"
+
+
+async def test_bytes_after_a_response_never_reach_the_next_browser() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get(cookie=cookie))
+        backend = await stage.backend.connection()
+        await backend.head()
+        await backend.send(ok(b"mine") + ok(b"smuggled"))
+        assert (await browser.response())[2] == b"mine"
+        assert await backend.is_closed()
+        await browser.send(get(cookie=cookie))
+        second = await stage.backend.connection()
+        await second.head()
+        await second.send(ok(b"again"))
+        assert (await browser.response())[2] == b"again"
+        await asyncio.sleep(0.01)
+        await second.send(b"HTTP/1.1 200 OK\r\n\r\nunasked")
+        assert await second.is_closed()
+
+
+async def test_no_backend_at_all_gets_502() -> None:
+    async with Stage(servers=2) as stage:
+        for backend in stage.backends:
+            backend.stop_listening()
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get(cookie=cookie))
+        assert (await browser.response())[0] == 502
+        assert stage.traffic.pool("feed").dial_failures == 2
+        assert stage.log.lines[-1].outcome == "no_server"
+
+
+async def test_one_dead_server_of_two_is_not_noticed() -> None:
+    async with Stage(servers=2) as stage:
+        stage.backends[0].stop_listening()
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get(method="POST", cookie=cookie), get(method="POST", cookie=cookie))
+        backend = await stage.backends[1].connection()
+        for _ in range(2):
+            await backend.head()
+            await backend.send(ok())
+            assert (await browser.response())[0] == 200
+
+
+async def test_the_least_busy_server_is_chosen() -> None:
+    async with Stage(servers=2) as stage:
+        cookie = stage.sessions.log_in("ada")
+        browsers = [await stage.browser() for _ in range(4)]
+        for browser in browsers:
+            await browser.send(get(cookie=cookie))
+        for backend in stage.backends:
+            for _ in range(2):
+                await (await backend.connection()).head()
+
+
+async def test_the_race_between_reuse_and_a_closing_backend() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get(cookie=cookie))
+        first = await stage.backend.connection()
+        await first.head()
+        await first.send(ok())
+        await browser.response()
+        await browser.send(get("/again", cookie=cookie))
+        await first.head()
+        first.close()  # read, and gone without an answer
+        second = await stage.backend.connection()
+        assert (await second.head()).startswith(b"GET /again ")
+        await second.send(ok(b"second"))
+        assert (await browser.response())[2] == b"second"
+        assert stage.traffic.pool("feed").retries == 1
+
+
+async def test_what_must_not_be_repeated_is_not() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get(cookie=cookie))
+        first = await stage.backend.connection()
+        await first.head()
+        await first.send(ok())
+        await browser.response()
+        await browser.send(get("/pay", "Content-Length: 1", cookie=cookie, method="POST") + b"1")
+        await first.head()
+        first.close()
+        assert (await browser.response())[0] == 502
+        assert stage.backend.accepted == 1
+
+
+async def test_an_idle_connection_closed_by_its_server_costs_nothing() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        for number in range(4):
+            await browser.send(get(cookie=cookie, method="POST"))
+            backend = await stage.backend.connection()
+            await backend.head()
+            await backend.send(ok(b"%d" % number))
+            assert (await browser.response())[2] == b"%d" % number
+            backend.close()
+            await asyncio.sleep(0.02)
+        assert stage.gateway.statistics().pools["feed"][0].connections == 0
+
+
+@pytest.mark.parametrize("phase", ["dial", "sent", "streaming", "queue"])
+async def test_a_browser_that_leaves_frees_everything(phase: str) -> None:
+    async with Stage(queue_timeout=5.0) as stage:
+        cookie = stage.sessions.log_in("ada")
+        if phase == "queue":
+            stage.cell().cap = 0
+        browser = await stage.browser()
+        await browser.send(get(cookie=cookie))
+        if phase in ("sent", "streaming"):
+            backend = await stage.backend.connection()
+            await backend.head()
+            if phase == "streaming":
+                await backend.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+                await browser.head()
+        else:
+            await asyncio.sleep(0.001)
+        browser.reset()
+        await stage.settled()
+        if phase in ("sent", "streaming"):
+            assert await backend.is_closed()
+        assert stage.spending.cell("feed", "everyone").used == 0
+        assert stage.sessions.people["ada"].in_flight == 0
+        assert stage.gateway.statistics().pools["feed"][0].in_flight == 0
+        assert stage.log.lines[-1].outcome == "browser_gone"
+
+
+async def test_a_half_closed_browser_gets_its_answer() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get(cookie=cookie))
+        browser.writer.write_eof()
+        backend = await stage.backend.connection()
+        await backend.head()
+        await asyncio.sleep(0.02)
+        await backend.send(ok(b"still here"))
+        assert (await browser.response())[2] == b"still here"
+        assert await browser.is_closed()
+
+
+async def test_revocation_ends_a_stream_at_once() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get("/live", cookie=cookie))
+        backend = await stage.backend.connection()
+        await backend.head()
+        await backend.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+        await browser.head()
+        await browser.until(b"data: 1\n\n\r\n")
+        stage.sessions.revoke(cookie)
+        assert await browser.is_closed()
+        assert await backend.is_closed()
+        assert stage.spending.cell("feed", "everyone").used == 0
+
+
+async def test_events_are_not_buffered() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get("/events", cookie=cookie))
+        backend = await stage.backend.connection()
+        await backend.head()
+        await backend.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await browser.head()
+        for number in range(5):
+            event = b"data: %d\n\n" % number
+            await backend.send(b"%x\r\n%b\r\n" % (len(event), event))
+            assert await browser.until(b"\n\n\r\n") == b"%x\r\n%b\r\n" % (len(event), event)
+
+
+async def test_a_lapsed_lease_closes_what_is_in_flight() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get(cookie=cookie))
+        backend = await stage.backend.connection()
+        await backend.head()
+        stage.spending.cell("feed", "everyone").fence_at = 0.0
+        assert (await browser.response())[0] == 503
+        assert await backend.is_closed()
+        assert stage.spending.cell("feed", "everyone").used == 0
+
+
+async def test_draining_lets_what_is_in_flight_end() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        idle, busy = await stage.browser(), await stage.browser()
+        await busy.send(get(cookie=cookie))
+        backend = await stage.backend.connection()
+        await backend.head()
+        draining = asyncio.create_task(stage.gateway.drain(5.0))
+        assert await idle.is_closed()
+        await backend.send(ok(b"last"))
+        status, fields, body = await busy.response()
+        assert (status, body, fields[b"connection"]) == (200, b"last", b"close")
+        await draining
+        with pytest.raises(ConnectionRefusedError):
+            await stage.browser()
+
+
+async def test_a_new_plan_moves_routes_and_keeps_what_is_in_flight() -> None:
+    async with Stage(servers=2) as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get("/old", cookie=cookie))
+        waiting = [asyncio.create_task(each.connection()) for each in stage.backends]
+        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        (old,) = done
+        left = stage.backends[1 - waiting.index(old)]
+        stage.backends = [left]
+        stage.gateway.replace(stage.plan())
+        other = await stage.browser()
+        for _ in range(3):
+            await other.send(get("/new", cookie=cookie))
+        await old.result().head()
+        await old.result().send(ok(b"old"))
+        assert (await browser.response())[2] == b"old"
+        new = await pending.pop()
+        for _ in range(3):
+            assert (await new.head()).startswith(b"GET /new ")
+            await new.send(ok(b"new"))
+            assert (await other.response())[2] == b"new"
+        assert await old.result().is_closed()
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def test_nothing_leaks_from_exchanges_ended_at_random() -> None:
+    chance = random.Random(11)
+
+    async def serve(stage: Stage) -> None:
+        while True:
+            wire = await stage.backend.connection()
+            tasks.add(asyncio.ensure_future(play(wire)))
+
+    async def play(wire: object) -> None:
+        from tests.support.stage import Wire
+
+        assert isinstance(wire, Wire)
+        try:
+            while True:
+                head = await wire.head()
+                nonce = head.split(b" ")[1]
+                end = chance.randrange(7)
+                if end == 0:
+                    wire.reset()
+                    return
+                await wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(nonce) + 3))
+                if end == 1:
+                    wire.close()
+                    return
+                await asyncio.sleep(chance.random() * 0.003)
+                await wire.send(nonce + b"end")
+                if end == 2:
+                    wire.close()
+                    return
+        except (asyncio.IncompleteReadError, ConnectionError, RuntimeError):
+            wire.close()  # RuntimeError: uvloop's word for a transport that is closed
+
+    async def visit(stage: Stage, cookie: bytes, number: int) -> None:
+        browser = await stage.browser()
+        nonce = f"/{number}-{chance.getrandbits(64):x}"
+        data = get(nonce, cookie=cookie)
+        cut = chance.randrange(len(data) * 2)
+        await browser.send(data[:cut])
+        if cut < len(data):
+            await asyncio.sleep(chance.random() * 0.002)
+            browser.reset()
+            return
+        if chance.random() < 0.3:
+            await asyncio.sleep(chance.random() * 0.004)
+            browser.reset()
+            return
+        try:
+            status, _, body = await browser.response()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        assert status in (200, 502)
+        if status == 200:
+            assert body == nonce.encode() + b"end"
+        browser.close()
+
+    tasks: set[asyncio.Future[None]] = set()
+    async with Stage() as stage:
+        cookies = [stage.sessions.log_in(f"p{number}") for number in range(5)]
+        serving = asyncio.create_task(serve(stage))
+        base = open_files()
+        for turn in range(20):
+            async with asyncio.TaskGroup() as group:
+                for number in range(20):
+                    group.create_task(visit(stage, cookies[number % 5], turn * 20 + number))
+        await stage.settled()
+        now = stage.gateway.statistics()
+        assert (now.exchanges, now.tasks) == (0, 0)
+        assert stage.spending.cell("feed", "everyone").used == 0
+        assert {person.in_flight for person in stage.sessions.people.values()} == {0}
+        assert not [s for s in stage.sessions.known.values() if s.streams]
+        (server,) = now.pools["feed"]
+        assert server.in_flight == 0
+        assert server.connections == server.idle
+        for browser in stage.browsers:
+            browser.writer.transport.abort()
+        async with asyncio.timeout(5):
+            while stage.gateway.statistics().browsers or open_files() > base + 2 * server.idle:
+                await asyncio.sleep(0.01)
+        assert len(stage.gateway._ground.deadlines) == server.idle
+        serving.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(serving, *tasks, return_exceptions=True)
+    assert stage.gateway.statistics().pools["feed"][0].connections == 0
