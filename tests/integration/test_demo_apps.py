@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from broker.demo.apps.assertion import Verifier
 from broker.demo.apps.feed import Feed
@@ -135,10 +136,9 @@ async def test_concurrent_requests_are_counted_at_their_peak_and_reset_forgets(
     assert seen["by_employee"] == {}
 
 
-async def test_the_count_is_given_back_before_the_last_byte(
-    feed: Running, browser: aiohttp.ClientSession
+async def test_one_after_the_other_is_never_two(
+    browser: aiohttp.ClientSession, feed: Running
 ) -> None:
-    """Whoever has the whole answer finds nothing in flight: one after the other is never two."""
     for path in (
         "/api/whoami",
         "/download?bytes=200000",
@@ -150,6 +150,30 @@ async def test_the_count_is_given_back_before_the_last_byte(
                 await answer.read()
     seen = await ask(feed.url)
     assert (seen["in_flight"], seen["max_in_flight"], seen["total"]) == (0, 1, 80)
+
+
+@pytest.mark.parametrize("framing", ["", "&chunked=1"])
+async def test_the_count_is_given_back_before_the_last_byte(
+    monkeypatch: pytest.MonkeyPatch, framing: str
+) -> None:
+    """Who has the whole answer may use the freed place at once, on another backend too."""
+    oracle = Oracle("feed-1")
+    running = await start(Feed(oracle, Posts(":memory:", time.time())).application(), oracle)
+    in_flight = []
+    write = web.StreamResponse.write
+
+    async def watched(response: web.StreamResponse, data: bytes) -> None:
+        in_flight.append(oracle.witness.in_flight)
+        await write(response, data)
+
+    monkeypatch.setattr(web.StreamResponse, "write", watched)
+    async with (
+        aiohttp.ClientSession(running.url, headers=ANNA) as session,
+        session.get(f"/download?bytes=200000{framing}") as answer,
+    ):
+        assert len(await answer.read()) == 200_000
+    await running.close()
+    assert in_flight == [1, 1, 1, 0]
 
 
 async def test_only_the_last_heads_are_kept(feed: Running, browser: aiohttp.ClientSession) -> None:
