@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 import ldap3
 from ldap3.core import results
-from ldap3.core.exceptions import LDAPExceptionError
+from ldap3.core.exceptions import LDAPExceptionError, LDAPInvalidFilterError
 
 from broker.directory.wire import Wire, dial
 
@@ -234,6 +234,8 @@ def _entry(response: Mapping[str, object]) -> Entry:
 def _sentence(error: Exception, wire: Wire) -> str:
     if wire.silent:
         return "no answer in time"
+    if isinstance(error, LDAPInvalidFilterError):
+        return "a filter in the configuration is not valid"
     if isinstance(error, LDAPExceptionError):
         return "the connection was lost"
     return "the answer makes no sense"

@@ -89,6 +89,10 @@ class DirectoryPlan:
             found.append("bind_password: the service account needs one")
         if self.group_base is not None and not re.search(r"\{(dn|username)\}", self.group_filter):
             found.append("group_filter: {dn} or {username} is missing, so all groups would match")
+        for name in ("user_filter", "group_filter", "disabled_filter"):
+            text = getattr(self, name)
+            if text is not None and not _looks_like_a_filter(text):
+                found.append(f"{name}: not a filter: parentheses around it, and as many ( as )")
         return tuple(found)
 
 
@@ -101,6 +105,10 @@ def parse_server(number: int, url: str) -> Server:
         raise ValueError(f"server {number} must be a host and a port, nothing more")
     port = parts.port or DEFAULT_PORTS[parts.scheme]
     return Server(number, parts.hostname, port, parts.scheme == "ldaps")
+
+
+def _looks_like_a_filter(text: str) -> bool:
+    return text.startswith("(") and text.endswith(")") and text.count("(") == text.count(")")
 
 
 def _matches_by(attribute: str, user_filter: str) -> bool:

@@ -29,6 +29,8 @@ def test_a_good_plan_has_no_faults() -> None:
         ({"user_filter": "(objectClass=person)"}, "find everybody"),
         ({"user_filter": "(mail={username})"}, "must also match by uid"),
         ({"bind_dn": "cn=broker"}, "bind_password"),
+        ({"disabled_filter": "employeeType=disabled"}, "disabled_filter: not a filter"),
+        ({"user_filter": "(&(uid={username})"}, "user_filter: not a filter"),
         ({"group_base": "ou=g", "group_filter": "(cn=*)"}, "all groups"),
     ],
 )
@@ -38,7 +40,7 @@ def test_each_fault_is_named(changes: dict[str, object], words: str) -> None:
 
 
 def test_all_faults_come_at_once() -> None:
-    assert len(DirectoryPlan(servers=("x", "y"), base="", user_filter="").faults()) == 3
+    assert len(DirectoryPlan(servers=("x", "y"), base="", user_filter="").faults()) == 4
 
 
 @pytest.mark.parametrize(
