@@ -214,7 +214,7 @@ class Sync:
             self.limits = reply.limits
             self._on_limits(reply.limits)
         self._apply_caps()
-        return reply.limits is not None  # acknowledge at once
+        return reply.limits is not None or self._book.due  # to acknowledge, or to give back
 
     def _confirm(self, touched: list[Person], lost: set[str], sent_at: float) -> None:
         trusted = trusted_for(self.idle())

@@ -43,6 +43,7 @@ def portal_plan(settings: Settings) -> PortalPlan:
     )
 
 
+PATIENCE = 1.0  # seconds for the ledger: not the data path, and logins keep this process busy
 SHUTDOWN = 3.0  # seconds for answers under way; the supervisor waits a little longer
 
 
@@ -51,7 +52,9 @@ async def portal(settings: Settings, birth: Birth) -> None:
     keys = KeyRing.from_json(settings.sessions.keys.get_secret_value())
     tokens = Tokens(keys, settings.site, civil_time, settings.sessions.token_lifetime)
     ledger = await RedisLedger.connect(
-        settings.ledger.url.get_secret_value(), settings.site, settings.ledger.deadline
+        settings.ledger.url.get_secret_value(),
+        settings.site,
+        max(settings.ledger.deadline, PATIENCE),
     )
     directory = LdapDirectory(directory_plan(settings.directory), boot_time)
     exposition = Exposition()
