@@ -101,9 +101,11 @@ class Console:
             content_type="text/html",
             headers={
                 "Content-Security-Policy": (
-                    f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self';"
+                    f"default-src 'none'; style-src 'nonce-{nonce}'; img-src data:;"
+                    " form-action 'self';"
                     " frame-ancestors 'none'; base-uri 'none'"
                 ),
-                "Referrer-Policy": "no-referrer",
+                # Not no-referrer: a form sent under it says Origin: null, and would be refused.
+                "Referrer-Policy": "same-origin",
             },
         )

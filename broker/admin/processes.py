@@ -83,5 +83,5 @@ class Processes:
         try:
             return await question(path)
         except (NotFound, Refused) as error:
-            _log.warning("%s", error.reason)
+            _log.debug("%s", error.reason)  # the callers name who is missing
             return None

@@ -17,6 +17,8 @@ async def main(kind: str, slot: str, incarnation: str, fds: str, mode: str) -> i
     if mode == "broken":
         return 3
     log = Path(os.environ["CHILD_LOG"])
+    while mode == "late" and not log.with_name("now").exists():
+        await asyncio.sleep(0.02)  # still importing, so to say: no signal is handled yet
     reopened = 0
 
     def note(event: str) -> None:

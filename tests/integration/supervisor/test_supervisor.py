@@ -106,6 +106,7 @@ class Starter:
             str(PROGRAM),
             json.dumps(given),
             stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
             env={**os.environ, "CHILD_LOG": str(self.log), "PYTHONPATH": str(ROOT)},
         )
         running = Running(process, run_dir, self.log)
@@ -339,6 +340,27 @@ async def test_reopening_reaches_every_child(start: Starter) -> None:
     running.process.send_signal(signal.SIGUSR1)
     await running.noted("reopened", 4)
     assert (await running.state())["ready"], "nobody died of it"
+
+
+async def test_a_starting_child_is_not_killed_by_the_signal_to_reopen(start: Starter) -> None:
+    running = await start(workers=1, modes={"worker-0": "late"})
+    await running.noted("ready", 2)  # portal and admin
+    running.process.send_signal(signal.SIGUSR1)
+    await running.noted("reopened", 2)
+    (start.directory / "now").touch()
+    await running.event("ready")
+    await running.noted("reopened worker-0")
+    assert (await running.child("worker-0"))["restarts"] == 0
+
+
+async def test_ctrl_c_in_a_terminal_reaches_the_supervisor_alone(start: Starter) -> None:
+    running = await start(workers=1)
+    await running.event("ready")
+    os.killpg(running.process.pid, signal.SIGINT)  # as the terminal does: to the whole group
+    async with asyncio.timeout(PATIENCE):
+        assert await running.process.wait() == 0
+    assert len(await running.noted("stop[asked to stop]", 3)) == 3
+    assert not [note for note in running.notes() if note.startswith("stop[interrupted]")]
 
 
 async def test_a_unix_socket_is_shared_by_all_slots_and_a_stale_file_replaced(

@@ -444,6 +444,15 @@ class TestConsole:
         assert "not ready" in page
         assert "Seated employees go on working" in page
 
+    async def test_a_form_of_the_page_carries_its_origin(self, host: Host) -> None:
+        async with host.client.get("/console/") as response:
+            assert response.headers["Referrer-Policy"] == "same-origin"
+        own = {"Origin": f"http://127.0.0.1:{host.client.port}", "Sec-Fetch-Site": "same-origin"}
+        async with host.client.post(
+            "/console/", data={"token": TOKEN}, headers=own, allow_redirects=False
+        ) as response:
+            assert response.status == 303
+
     async def test_leaving(self, host: Host) -> None:
         client = host.client
         async with client.post("/console/", data={"token": TOKEN}) as response:
