@@ -1,4 +1,4 @@
-"""The ledger's twin with switches for what the portal's tests need: few seats, a queue, bad days."""
+"""The twin of the ledger with switches for the portal's tests: few seats, a queue, bad days."""
 
 from __future__ import annotations
 
