@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FAR_TOO_LONG = 30.0
 """Seconds: whoever waits that long hangs. Generous, because the machine may be busy."""
 
-SHORT = {"connect_timeout": 1.0, "receive_timeout": 0.6, "deadline": 5.0}
+SHORT = {"connect_timeout": 1.0, "receive_timeout": 1.0, "deadline": 5.0}
 DRIPPED_ON = {"receive_timeout": 10.0, "deadline": 2.0}
 """The read timeout alone would never end it."""
 
