@@ -123,6 +123,10 @@ class BrowserConnection(asyncio.BufferedProtocol):
             self.phase = CLOSED
             self.transport.abort()
             return
+        if ground.draining:
+            self.phase = CLOSED
+            self.transport.abort()
+            return
         ground.deadlines.watch(self, ground.clock() + ground.door.head_timeout)
 
     def get_buffer(self, sizehint: int) -> memoryview:

@@ -320,7 +320,7 @@ class Journey:
         self,
         exchange: Exchange,
         step: Callable[[Exchange, Unpack[Given]], Coroutine[Any, Any, bool]],
-        *given: Unpack[Given],
+        *given: *Given,
     ) -> None:
         """Leave the synchronous path; ``step`` answers whether to come back to it."""
         exchange.task = self.ground.spawn(self._wait(exchange, step, *given))
@@ -329,7 +329,7 @@ class Journey:
         self,
         exchange: Exchange,
         step: Callable[[Exchange, Unpack[Given]], Coroutine[Any, Any, bool]],
-        *given: Unpack[Given],
+        *given: *Given,
     ) -> None:
         try:
             go_on = await step(exchange, *given)

@@ -200,8 +200,10 @@ class Gateway:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._ticking = None
         self._checks.clear()
-        for server in self._servers:
-            await server.wait_closed()
+        with contextlib.suppress(TimeoutError):  # of TLS handshakes that never end
+            async with asyncio.timeout(1.0):
+                for server in self._servers:
+                    await server.wait_closed()
         self._servers.clear()
 
     async def _emptied(self) -> None:

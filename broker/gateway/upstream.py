@@ -41,8 +41,8 @@ class Party(Protocol):
 class ServerConnection(asyncio.BufferedProtocol):
     """One connection to one server."""
 
-    __slots__ = ("closed", "due", "ground", "idle_since", "made", "party", "paused", "reused", "server",
-                 "slot", "transport")  # fmt: skip
+    __slots__ = ("closed", "due", "ground", "idle_since", "made", "party", "paused", "reused",
+                 "server", "slot", "transport")  # fmt: skip
 
     def __init__(self, ground: Ground, server: Server) -> None:
         self.ground = ground

@@ -267,11 +267,14 @@ class Backend:
             self._server.close()
 
     async def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for wire in self._wires:
-            wire.writer.transport.abort()
-        await asyncio.sleep(0)
+        if self._server is None:
+            return
+        self._server.close()
+        closed = asyncio.ensure_future(self._server.wait_closed())
+        while not closed.done():  # what is accepted in the last moment comes a little later
+            for wire in self._wires:
+                wire.writer.transport.abort()
+            await asyncio.sleep(0.005)
 
 
 @dataclass
@@ -296,6 +299,7 @@ class Stage:
         self.spending = Spending(self.per_employee, self._short, boottime)
         self.backends = [await Backend().start() for _ in range(self.servers)]
         self.backend = self.backends[0]
+        self.started = tuple(self.backends)
         self.portal = await Backend().start()
         for pool in {route.pool for route in self.routes}:
             for population in ("everyone", "sales"):
@@ -354,9 +358,11 @@ class Stage:
     async def __aexit__(self, *_: object) -> None:
         for wire in self.browsers:
             wire.writer.transport.abort()
-        await self.gateway.drain(0.0)
-        for backend in (*self.backends, self.portal):
-            await backend.close()
+        try:
+            await self.gateway.drain(0.0)
+        finally:
+            for backend in (*self.started, self.portal):
+                await backend.close()
 
 
 def get(
