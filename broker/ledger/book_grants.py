@@ -47,7 +47,19 @@ class BookGrants:
 
     async def sync(self, report: SyncReport) -> SyncReply:
         answer = await self._scripts.run("sync", _encode(report))
-        epoch, learning, now, caps, leases, starved, lost, revocations, document, queues = answer
+        (
+            epoch,
+            learning,
+            now,
+            caps,
+            leases,
+            starved,
+            lost,
+            revocations,
+            document,
+            queues,
+            bases,
+        ) = answer
         return SyncReply(
             sequence=report.sequence,
             epoch=text(epoch),
@@ -66,6 +78,7 @@ class BookGrants:
                 text(name): QueueView(waiting, upto) for name, waiting, upto in _rows(queues, 3)
             },
             starved=tuple(cell(text(name)) for name in starved),
+            bases={cell(text(name)): count for name, count in _rows(bases, 2)},
         )
 
     async def tombstone(self, incarnation: str) -> bool:

@@ -1,7 +1,7 @@
 """The part of the limits document that grant scripts read, cheap to decode and with its order kept.
 
-Every sync decodes it inside Redis. Lua's tables forget the order of an object, on which ties depend,
-so everything named is an array. Written by ``publish`` beside the document; read by
+Every sync decodes it inside Redis. Lua's tables forget the order of an object, on which ties
+depend, so everything named is an array. Written by ``publish`` beside the document; read by
 ``lua/lib_grants.lua``.
 """
 

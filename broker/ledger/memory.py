@@ -59,8 +59,8 @@ class MemoryState:
 
 
 class MemoryLedger:
-    """``broker.ledger.port.Ledger`` in memory. ``away`` makes every call fail, as a Redis that cannot
-    be reached; ``lose_memory`` and ``restart`` are the faults of Redis."""
+    """``broker.ledger.port.Ledger`` in memory. ``away`` makes every call fail, as a Redis that
+    cannot be reached; ``lose_memory`` and ``restart`` are the faults of Redis."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
@@ -147,6 +147,7 @@ class MemoryLedger:
             limits=limits,
             queues=self.seats.queues(),
             starved=answer.starved,
+            bases=dict(answer.bases),
         )
 
     async def tombstone(self, incarnation: str) -> bool:
@@ -271,9 +272,9 @@ class MemoryWakeups:
         self.event = asyncio.Event()
         self._forget = forget
 
-    async def next(self, timeout: float) -> bool:
+    async def next(self, seconds: float) -> bool:
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 await self.event.wait()
         except TimeoutError:
             return False

@@ -1,10 +1,9 @@
-"""What the site asks of its ledger. ``redis_ledger.py`` answers with Lua in Redis, ``memory.py`` (the
-twin) with the pure policy; ``tests/contracts`` runs one suite on both.
+"""What the site asks of its ledger. ``redis_ledger.py`` answers with Lua in Redis, ``memory.py``
+(the twin) with the pure policy; ``tests/contracts`` runs one suite on both.
 
-Times in answers are *ledger time*: whole milliseconds of a stored counter that each call advances by
-clamp(TIME - last TIME, 0, 1 s), so that wall-clock jumps change nothing. Every call either answers,
-or raises LedgerAway within the command deadline (100 ms by default); LedgerLearning is raised only
-where it says so.
+Times in answers are *ledger time*: whole milliseconds of a stored counter that each call advances
+by clamp(TIME - last TIME, 0, 1 s), so that wall-clock jumps change nothing. Every call either
+answers, or raises LedgerAway within the command deadline (100 ms by default).
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class Touch:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """From revocation ``number`` on, nothing issued before ``ledger_ms`` to ``subject`` is valid."""
+    """From revocation ``number`` on, nothing issued to ``subject`` before ``ledger_ms`` counts."""
 
     number: int
     kind: RevocationKind
@@ -87,7 +86,8 @@ class SyncReply:
     its latest report and ``epoch`` is the one it knows. A cap below what is in use means: return
     the rest as it comes back. ``limits`` is set when the ledger's number is above the known one.
     ``lost_seats`` answers the touches: seats no longer held. ``leases`` tells, by pool, how long
-    (ms, from before sending) these caps may be used.
+    (ms, from before sending) these caps may be used. ``starved``: cells where a want older than one
+    tick finds nothing free. ``bases``: unused slices that may be kept beyond a tick meanwhile.
     """
 
     sequence: int
@@ -102,6 +102,7 @@ class SyncReply:
     limits: LimitsDocument | None = None
     queues: Mapping[str, QueueView] = field(default_factory=dict)
     starved: tuple[tuple[str, str], ...] = ()
+    bases: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A consistent snapshot for metrics, console and what-if. Keys: population, or (pool, population)."""
+    """A consistent snapshot for metrics, console, what-if. By population or (pool, population)."""
 
     ledger_ms: int
     epoch: str
@@ -187,7 +188,7 @@ class Ledger(Protocol):
         ...
 
     async def tombstone(self, incarnation: str) -> bool:
-        """The worker is certainly dead (waitpid said so): its grants come back. False if unknown."""
+        """The worker is dead for certain (waitpid said so): its grants return. False if unknown."""
         ...
 
     async def forget_worker(self, incarnation: str) -> bool:
@@ -199,11 +200,11 @@ class Ledger(Protocol):
 
     # --- seats and tickets
     async def admit(self, employee: str, population: str) -> SeatAnswer:
-        """Take, keep or claim the employee's seat; else take or keep a ticket. Counts as presence."""
+        """Take, keep or claim the employee's seat; else take or keep a ticket. This is presence."""
         ...
 
     async def look(self, employee: str, *, present: bool = False) -> SeatAnswer:
-        """State without taking anything; ``gone`` when neither seat nor ticket. ``present`` is a poll."""
+        """State, without taking anything; ``gone``: no seat, no ticket. ``present``: a poll."""
         ...
 
     async def release(self, employee: str) -> bool:
@@ -212,7 +213,7 @@ class Ledger(Protocol):
 
     # --- sessions
     async def put_session(self, record: SessionRecord, *, most: int) -> tuple[str, ...]:
-        """Store it; evict (and revoke) the employee's oldest beyond ``most``; returns evicted ids."""
+        """Store it; evict and revoke the employee's oldest beyond ``most``; returns their ids."""
         ...
 
     async def session(self, session_id: str) -> SessionRecord | None: ...
@@ -228,7 +229,9 @@ class Ledger(Protocol):
         ...
 
     async def restore(
-        self, revocations: Sequence[Revocation], sessions: Sequence[SessionRecord],
+        self,
+        revocations: Sequence[Revocation],
+        sessions: Sequence[SessionRecord],
         seats: Sequence[tuple[str, str, int]],
     ) -> None:
         """After an epoch change a worker writes back what it knows (set if absent), revocations
@@ -257,8 +260,8 @@ class Ledger(Protocol):
 
 
 class Wakeups(Protocol):
-    """Early wake-ups by pub/sub. ``next`` waits for at most ``timeout`` seconds."""
+    """Early wake-ups by pub/sub. ``next`` waits for at most ``seconds``."""
 
-    async def next(self, timeout: float) -> bool: ...
+    async def next(self, seconds: float) -> bool: ...
 
     async def close(self) -> None: ...

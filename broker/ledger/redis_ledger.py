@@ -1,7 +1,7 @@
 """The ledger in Redis: one connection pool, the books put together, early wake-ups.
 
-Speaks to Redis through ``scripts.Scripts`` and hands each call of the port to the book that owns it.
-Decides nothing itself. redis-py's own retries are off: a sync that was executed twice would be
+Speaks to Redis through ``scripts.Scripts`` and hands each call of the port to the book that owns
+it. Decides nothing itself. redis-py's own retries are off: a sync that was executed twice would be
 harmless, a hand-over code that was taken twice would not.
 """
 
@@ -171,16 +171,16 @@ class RedisWakeups:
     def __init__(self, subscription: PubSub) -> None:
         self._subscription = subscription
 
-    async def next(self, timeout: float) -> bool:
-        """Whether something happened within ``timeout`` seconds. Never raises for want of Redis."""
+    async def next(self, seconds: float) -> bool:
+        """Whether something happened within ``seconds``. Never raises for want of Redis."""
         loop = asyncio.get_running_loop()
-        ends = loop.time() + timeout
+        ends = loop.time() + seconds
         while (left := ends - loop.time()) > 0:
             try:
                 if await self._subscription.get_message(timeout=left) is not None:
                     return True
             except (RedisError, OSError):
-                await asyncio.sleep(min(left, timeout))
+                await asyncio.sleep(min(left, 1.0))
         return False
 
     async def close(self) -> None:

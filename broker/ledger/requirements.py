@@ -25,14 +25,14 @@ class Fault:
     text: str
 
 
-async def faults(url: str, *, timeout: float = 2.0) -> list[Fault]:
-    """All that is wrong with the Redis at ``url``; within ``timeout`` seconds, never raising for it."""
+async def faults(url: str, *, deadline: float = 2.0) -> list[Fault]:
+    """All that is wrong with the Redis at ``url``, unreachable included; within ``deadline`` s."""
     redis = Redis.from_url(url, decode_responses=True, retry=Retry(NoBackoff(), 0))
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(deadline):
             return await _look(redis)
     except TimeoutError:
-        return [Fault("fault", f"Redis did not answer within {timeout:g} s")]
+        return [Fault("fault", f"Redis did not answer within {deadline:g} s")]
     except AuthenticationError:
         return [Fault("fault", "Redis refused the user name or password of ledger.url")]
     except (RedisError, OSError) as error:

@@ -1,8 +1,8 @@
 """Lua in Redis: reads the script files, runs them by digest within a deadline, translates errors.
 
-Each script is prelude + libraries + its own file, sent once (SCRIPT LOAD on NOSCRIPT) and then named
-by its SHA-1. All get the same KEYS, which share the site's hash tag. Nothing is retried here: a call
-that may or may not have been executed is told to the caller as LedgerAway, who knows what is safe.
+Each script is prelude + libraries + its own file, sent once (SCRIPT LOAD on NOSCRIPT) and then
+named by its SHA-1. All get the same KEYS, which share the site's hash tag. Nothing is retried here:
+a call that may or may not have been executed becomes LedgerAway, and the caller knows what is safe.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _LOG = logging.getLogger(__name__)
-_LIBRARIES = ("prelude", "lib_grants", "lib_seats", "lib_calls", "lib_sessions", "lib_start")
+_LIBRARIES = (
+    "prelude",
+    "lib_settle",
+    "lib_grants",
+    "lib_seats",
+    "lib_calls",
+    "lib_sessions",
+    "lib_start",
+)
 _KEYS = (
     "",
     "meta",
@@ -93,7 +101,8 @@ class Scripts:
         except TimeoutError as late:
             raise LedgerAway("The ledger did not answer in time.") from late
         except (RedisError, OSError) as fault:
-            _LOG.warning("ledger: %s: %s", type(fault).__name__, fault)
+            # An outage fails every call: its beginning and end are told by who keeps calling.
+            _LOG.debug("ledger: %s: %s", type(fault).__name__, fault)
             raise LedgerAway("The ledger cannot be reached.") from fault
 
     def _script(self, name: str) -> tuple[str, str]:

@@ -41,7 +41,7 @@ DEFAULT_LEASE_MS = 600_000
 
 @dataclass(slots=True)
 class Worker:
-    """One worker as the book knows it. ``booked``: the most it can hold; ``caps``: last answered."""
+    """One worker as the book knows it. ``booked``: the most it can hold. ``caps``: last answer."""
 
     epoch: str
     sequence: int
@@ -71,12 +71,14 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``wake``: other workers have a reason to sync before their tick."""
+    """``wake``: other workers have a reason to sync before their tick. ``bases``: unused slices the
+    worker may keep."""
 
     caps: Mapping[Cell, int]
     leases: Mapping[str, int]
     starved: tuple[Cell, ...] = ()
     wake: bool = False
+    bases: Mapping[Cell, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -149,6 +151,7 @@ class GrantBook:
         worker = self._book(told, former, now_ms)
         caps: dict[Cell, int]
         starved: tuple[Cell, ...] = ()
+        bases: Mapping[Cell, int] = {}
         others = False
         if self.limits is None or self.learning:
             caps = {cell: holding.held for cell, holding in told.cells.items()}
@@ -165,6 +168,7 @@ class GrantBook:
                 now_ms=now_ms,
             )
             caps, starved, others = dict(settled.caps), settled.starved, settled.others
+            bases = settled.bases
         for cell, cap in caps.items():
             if cap > worker.booked.get(cell, 0):
                 worker.booked[cell] = cap
@@ -173,7 +177,7 @@ class GrantBook:
         freed = any(worker.booked.get(cell, 0) < held for cell, held in former.booked.items())
         newly = {want.cell for want in worker.wants} - {want.cell for want in former.wants}
         unmet = any(cell in starved or cell not in worker.caps for cell in newly)
-        return Answer(worker.caps, self._terms(), tuple(starved), (freed and others) or unmet)
+        return Answer(worker.caps, self._terms(), starved, (freed and others) or unmet, bases)
 
     def _hear_from_before(self, told: Told, worker: Worker | None, now_ms: int) -> None:
         """A report from another epoch, or from nowhere: the worker must first hear of this one.

@@ -5,19 +5,19 @@ standing wants, and the report of the one worker that asks; it answers that work
 ``grant_book.py`` does the booking (the twin), ``ledger/lua/lib_grants.lua`` both in Redis; the two
 are kept equal by a differential property test, so each step here has its like there.
 
-Limits stand at three levels: the site, its pools, the cells (pool x population) of a pool. One slice
-belongs to one cell and counts at all three. In the words of Doorman (github.com/youtube/doorman),
-from which the idea of leased capacity with ``has`` and ``wants`` comes:
+Limits stand at three levels: the site, its pools, the cells (pool x population) of a pool. One
+slice belongs to one cell and counts at all three. The idea of leased capacity, with what a client
+*has* and *wants*, is Doorman's (github.com/youtube/doorman). The steps:
 
 1. A level above its limit (it was lowered): every cap below it is 0, so that each connection that
    ends goes home. Nobody is thrown out and nobody new comes in until it is below.
-2. Free capacity is handed out slice by slice: pools, then cells, that hold less than their guarantee
-   first; then the cell that holds least for its weight; inside a cell one slice to each worker that
+2. Free capacity is handed out slice by slice: pools, then cells, that hold less than their
+   guarantee first; then the cell that holds least for its weight; inside a cell one slice to each worker that
    wants, the oldest want first. What falls to *other* workers is left free for their next sync.
-3. A worker keeps one unused slice in each cell (the *base slice*) where there is plenty and nobody
-   was left wanting.
-4. Where a want older than one tick finds nothing, workers that hold more return: their caps go below
-   what they use, and what ends is not reused but goes home, for step 2 of the next sync.
+3. A worker keeps some unused slices in each cell (the *base*) where there is plenty and nobody was
+   left wanting: a cushion for a burst, and for an outage of Redis.
+4. Where a want older than one tick finds nothing, workers that hold more return: their caps go
+   below what they use, and what ends is not reused but goes home, for step 2 of the next sync.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ PICKS = 256
 """Times that one settlement hands something out: bounds the work of a call."""
 
 PLENTY = 4
-"""A base slice needs a limit of this many times workers x cells."""
+"""A base slice needs a limit of this many times workers x cells; so the bases of all workers
+together never take more than a quarter of any level."""
 
 _NOTHING = Share(limit=0)
 
@@ -71,11 +72,13 @@ class Holding:
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """``caps``: absolute, for the worker that asked. ``starved``: cells with a want older than one
-    tick for which nothing is free. ``others``: something is free that another worker wants."""
+    tick for which nothing is free. ``others``: something is free that another worker wants.
+    ``bases``: unused slices that the worker may keep beyond a tick."""
 
     caps: Mapping[Cell, int]
     starved: tuple[Cell, ...] = ()
     others: bool = False
+    bases: Mapping[Cell, int] = field(default_factory=dict)
 
 
 def room(limit: int, parts: Sequence[tuple[Share, int]], own: int) -> int:
@@ -181,17 +184,18 @@ class Whole:
         weight = self.weight(cell)
         return self.held.get(cell, 0) / weight if weight > 0 else math.inf
 
-    def has_base(self, cell: Cell, workers: int) -> bool:
-        """A base slice only where each level's limit is ``PLENTY`` x workers x cells."""
+    def base(self, cell: Cell, workers: int) -> int:
+        """Unused slices each worker may keep: a ``PLENTY``-th of each level, shared by all cells of
+        all workers; 0 where the limit is below ``PLENTY`` x workers x cells."""
         pool = self.pool(cell)
         if pool is None:
-            return False
+            return 0
         everywhere = sum(len(other.cells) for other in self.limits.pools.values())
         each = PLENTY * workers
-        return (
-            self.limits.connections_limit >= each * everywhere
-            and pool.connections.limit >= each * len(pool.cells)
-            and self.share(cell).limit >= each
+        return min(
+            self.limits.connections_limit // (each * everywhere),
+            pool.connections.limit // (each * len(pool.cells)),
+            self.share(cell).limit // each,
         )
 
 
@@ -227,19 +231,23 @@ def settle(
         for want, count in zip(standing, given, strict=True)
         if want.waiting and count < want.count
     ]
+    bases: dict[Cell, int] = {}
     if not unmet:
         for cell in _all_cells(limits, mine):
-            used = mine[cell].used if cell in mine else 0
-            if used >= caps.get(cell, 0) and whole.has_base(cell, workers):
-                base = min(used + 1 - caps.get(cell, 0), whole.room(cell))
-                whole.take(cell, base)
-                caps[cell] = caps.get(cell, 0) + base
+            base = whole.base(cell, workers)
+            if base > 0:
+                bases[cell] = base
+                used = mine[cell].used if cell in mine else 0
+                more = min(used + base - caps.get(cell, 0), whole.room(cell))
+                if more > 0:
+                    whole.take(cell, more)
+                    caps[cell] = caps.get(cell, 0) + more
     aged = [want for want in unmet if now_ms - want.since_ms > limits.sync_ms]
     _take_back(whole, incarnation, mine, caps, aged, standing)
     for cell in over & caps.keys():
         caps[cell] = 0
     starved = tuple(dict.fromkeys(want.cell for want in aged))
-    return Settlement(caps, starved, others)
+    return Settlement(caps, starved, others, bases)
 
 
 def _all_cells(limits: LimitsDocument, mine: Mapping[Cell, Holding]) -> list[Cell]:

@@ -56,6 +56,8 @@ class Reply(Protocol):
     def limits(self) -> LimitsDocument | None: ...
     @property
     def starved(self) -> tuple[Cell, ...]: ...
+    @property
+    def bases(self) -> Mapping[Cell, int]: ...
 
 
 class Accepted(Enum):
@@ -70,7 +72,8 @@ class Accepted(Enum):
 
 @dataclass(slots=True)
 class WorkerBook:
-    """Caps and fences of one incarnation. ``tick``: seconds between syncs."""
+    """Caps and fences of one incarnation. ``tick``: seconds between syncs. ``due``: after an
+    accepted reply, whether the next sync should follow at once: others wait for what it returns."""
 
     incarnation: str
     digest: str = ""
@@ -82,6 +85,9 @@ class WorkerBook:
     learning: bool = True
     limits_known: int = 0
     starved: frozenset[Cell] = frozenset()
+    unanswered: bool = False
+    due: bool = False
+    _bases: dict[Cell, int] = field(default_factory=dict)
     _caps: dict[Cell, int] = field(default_factory=dict)
     _fences: dict[str, float] = field(default_factory=dict)
     _peaks: dict[Cell, list[tuple[float, int]]] = field(default_factory=dict)
@@ -103,6 +109,8 @@ class WorkerBook:
         """Debit what was not needed for a tick, then say what is held. ``now`` is read before.
 
         The caps are lower from here on: whoever spends must see that before the report is sent.
+        While the report before this one is unanswered nothing is debited: what a silent ledger
+        cannot hand to others it need not get, and the worker has to live on it meanwhile.
         """
         self.sequence += 1
         self.sent_at = now
@@ -112,13 +120,17 @@ class WorkerBook:
         for cell in [cell for cell in self._caps if cell not in in_use]:
             in_use[cell] = CellUse(*cell, used=0)
         for cell, use in in_use.items():
-            cap = min(self._caps.get(cell, 0), self._needed(now, cell, use))
+            needed = self._needed(now, cell, use)
+            cap = self._caps.get(cell, 0)
+            if not self.unanswered:
+                cap = min(cap, needed)
             if leaving or now >= self.fence_at(use.pool):
                 cap = 0
             self._set_cap(cell, cap)
             holdings[cell] = Holding(held=max(cap, use.used), used=use.used)
             if not leaving and (want := self._want(now, cell, use, cap)):
                 wants.append((cell, *want))
+        self.unanswered = True
         return Told(
             incarnation=self.incarnation,
             sequence=self.sequence,
@@ -134,6 +146,7 @@ class WorkerBook:
         """Take the answer to the latest report; its lease counts from before that was sent."""
         if reply.sequence != self.sequence:
             return Accepted.STALE
+        self.unanswered = False
         self.learning = reply.learning
         if reply.epoch != self.epoch:
             self.epoch = reply.epoch
@@ -145,6 +158,9 @@ class WorkerBook:
         if reply.limits is not None:
             self.limits_known = reply.limits.number
         self.starved = frozenset(reply.starved)
+        # Somebody wants what was kept as a base: the next report brings it home.
+        self.due = bool(self._bases) and not reply.bases
+        self._bases = dict(reply.bases)
         return Accepted.CAPS
 
     def _set_cap(self, cell: Cell, cap: int) -> None:
@@ -154,13 +170,14 @@ class WorkerBook:
             self._caps.pop(cell, None)
 
     def _needed(self, now: float, cell: Cell, use: CellUse) -> int:
-        """The most that was in use during the last tick; while others starve, what is in use."""
+        """The most that was in use during the last tick, and no less than the base above what is in
+        use; while somebody starves, what is in use."""
         peaks = [(at, peak) for at, peak in self._peaks.get(cell, ()) if now - at < self.tick]
         peaks.append((now, max(use.peak, use.used)))
         self._peaks[cell] = peaks
         if self.starved:
             return use.used
-        return max(peak for _, peak in peaks)
+        return max(use.used + self._bases.get(cell, 0), *(peak for _, peak in peaks))
 
     def _want(self, now: float, cell: Cell, use: CellUse, cap: int) -> tuple[int, int] | None:
         """(count, age in ms): who waits; else, nearly spent, a quarter more is foreseen (age 0)."""

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import pytest
 
 from broker.errors import Stale
 from broker.ledger.memory import MemoryLedger
-from broker.ledger.port import Ledger
 from broker.ledger.redis_ledger import RedisLedger
 from broker.policy.limits import PopulationLimits
 from broker.policy.worker_book import Accepted
 from tests.support.ledgers import LedgerClock, limits_document
-from tests.support.redis_server import RedisServer
 from tests.support.workers import Worker
 
+if TYPE_CHECKING:
+    from broker.ledger.port import Ledger
+    from tests.support.redis_server import RedisServer
+
 FEED = ("feed", "sales")
+SCARCE = limits_document(connections=20)
+"""Too little for base slices."""
 
 
 async def lose_memory(ledger: Ledger, clock: LedgerClock, server: RedisServer) -> None:
@@ -94,9 +101,9 @@ async def test_an_empty_ledger_learns_unless_told_that_it_is_new(
     await virgin_ledger.publish(limits_document(), if_match=0)
     await worker.sync()
     assert await worker.take(FEED, 1) == 0
-    assert worker.book.learning
+    assert (await virgin_ledger.usage()).learning
     await pass_seconds(ledger_clock, worker, 601)
-    assert not worker.book.learning
+    assert not (await virgin_ledger.usage()).learning
     assert worker.used[FEED] == 1
 
 
@@ -108,6 +115,7 @@ async def test_first_start_does_not_wait(virgin_ledger: Ledger) -> None:
 async def test_lost_memory_means_a_new_epoch_and_learning(
     ledger: Ledger, ledger_clock: LedgerClock, redis_server: RedisServer
 ) -> None:
+    await ledger.publish(SCARCE, if_match=1)
     worker = Worker("h/b/1", ledger, ledger_clock)
     await worker.join()
     await worker.take(FEED, 5)
@@ -120,8 +128,8 @@ async def test_lost_memory_means_a_new_epoch_and_learning(
     assert reply.learning
     assert reply.limits is None
     # The worker writes its document back: its number goes on.
-    republished = await ledger.publish(limits_document(number=1), if_match=0)
-    assert republished.number == 2
+    republished = await ledger.publish(replace(SCARCE, number=2), if_match=0)
+    assert republished.number == 3
     # What is held goes on; nothing new is granted.
     worker.want(FEED, 3)
     await worker.sync()
@@ -137,6 +145,7 @@ async def test_lost_memory_means_a_new_epoch_and_learning(
 async def test_learning_ends_when_every_worker_known_has_reported(
     ledger: Ledger, ledger_clock: LedgerClock, redis_server: RedisServer
 ) -> None:
+    await ledger.publish(SCARCE, if_match=1)
     one, two = (Worker(f"h/b/{n}", ledger, ledger_clock) for n in (1, 2))
     for worker in (one, two):
         await worker.join()

@@ -67,7 +67,7 @@ documents = st.builds(
 )
 cell_reports = st.builds(
     lambda cell, used, spare, want, age: CellReport(
-        *cell, held=used + spare, used=used, want=want, want_age_ms=age
+        cell[0], cell[1], held=used + spare, used=used, want=want, want_age_ms=age
     ),
     st.sampled_from(CELLS),
     used=st.integers(0, 6),

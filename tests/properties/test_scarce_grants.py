@@ -7,8 +7,8 @@ oracle counts what is in use at all workers together.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +18,9 @@ from broker.policy.limits import LimitsDocument, PoolLimits, PopulationLimits, S
 from broker.policy.worker_book import CellUse, WorkerBook
 from tests.support.ledgers import LedgerClock
 from tests.support.workers import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TICK = 250
 QUEUE_TIMEOUT = 2000
@@ -108,6 +111,8 @@ class Site:
         self.peak[index] = dict(used)
         told = book.report(self.now / 1000, uses)
         book.accept(await self.ledger.sync(reporting.sync_report(told)))
+        if book.due:
+            self._ask(index)
         for name in POPULATIONS:
             self._serve(index, name)
 

@@ -7,7 +7,8 @@ history is told.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from tests.support.grant_world import Bounds, Mutation, World, begin, settle_down
 
@@ -28,7 +29,7 @@ def explore(
     brought to rest, to see that nothing has leaked."""
     start = begin(bounds, mutation)
     seen = {hash(start.key())}
-    queue: deque[tuple[World, tuple[object, str] | None]] = deque([(start, None)])
+    queue: deque[tuple[World, Any]] = deque([(start, None)])
     while queue:
         world, history = queue.popleft()
         before = world.together()
@@ -55,7 +56,7 @@ def explore(
 def leaked(world: World) -> str | None:
     """Brought to rest, everybody busy gets what the limit gives, and the idle give all back."""
     rested = world.copy()
-    rested.bounds = Bounds(**{**_fields(rested.bounds), "syncs": 10**9})
+    rested.bounds = replace(rested.bounds, syncs=10**9)
     settle_down(rested)
     limits = rested.book.limits
     assert limits is not None
@@ -68,22 +69,18 @@ def leaked(world: World) -> str | None:
     if alive and booked > max(limits.connections_limit, in_use):
         return f"leak: {booked} booked at rest of {limits.connections_limit}"
     rested.used = [{} for _ in rested.used]
-    rested.bounds = Bounds(**{**_fields(rested.bounds), "demand": 0})
+    rested.bounds = replace(rested.bounds, demand=0)
     settle_down(rested)
     if held := rested.book.held():
         return f"leak: nobody wants anything, yet {held} is booked"
     return None
 
 
-def _fields(bounds: Bounds) -> dict[str, object]:
-    return {name: getattr(bounds, name) for name in bounds.__slots__}
-
-
-def tell(what: str, path: object) -> str:
+def tell(what: str, path: Any) -> str:
+    """``path``: (the path before, label), nested."""
     labels: list[str] = []
     while path is not None:
-        path, label = path  # type: ignore[misc]
+        path, label = path
         labels.append(label)
-    return what + "".join(
-        f"\n  {number}. {label}" for number, label in enumerate(reversed(labels), 1)
-    )
+    steps = (f"\n  {number}. {label}" for number, label in enumerate(reversed(labels), 1))
+    return what + "".join(steps)

@@ -9,14 +9,18 @@ time, on a copy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from broker.policy.grant_book import GrantBook, Told, Worker
-from broker.policy.grants import Cell
 from broker.policy.limits import LimitsDocument, PoolLimits, PopulationLimits, Share
 from broker.policy.worker_book import CellUse, WorkerBook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from broker.policy.grants import Cell
 
 STEP = 0.5
 LEASE_MS = 3000
@@ -53,6 +57,7 @@ class Said:
     leases: dict[str, int]
     limits: LimitsDocument | None
     starved: tuple[Cell, ...]
+    bases: Mapping[Cell, int]
 
 
 @dataclass(slots=True)
@@ -313,6 +318,7 @@ class World:
                 dict(answer.leases),
                 None if same else limits,
                 answer.starved,
+                answer.bases,
             ),
         )
 
@@ -372,7 +378,7 @@ class World:
 
 
 def begin(bounds: Bounds, mutation: Mutation | None = None) -> World:
-    """Every worker has been heard and knows the epoch and the first limits; nobody holds anything."""
+    """Every worker has been heard, knows the epoch and the first limits, and holds nothing."""
     mutation = mutation or Mutation()
     book = mutation.book("e1", 10_000)
     book.put_limits(document(1, bounds.limits[0], bounds.cells))
@@ -404,7 +410,8 @@ def begin(bounds: Bounds, mutation: Mutation | None = None) -> World:
 def settle_down(world: World) -> None:
     """No more faults: the dead get their tombstones, every message of before is lost, every worker
     syncs until nothing changes any more."""
-    world.requests, world.replies = (), ()
+    world.requests = ()
+    world.replies = ()
     for i, alive in enumerate(world.alive):
         if not alive and world.workers[i].incarnation not in world.book.dead:
             world.tombstone(i)
@@ -413,7 +420,8 @@ def settle_down(world: World) -> None:
             if alive:
                 world.report(i)
                 world.hear(world.requests[0])
-                world.answer(0)
+                if world.replies:
+                    world.answer(0)
                 world.spend_all(i)
         world.now += STEP
 
@@ -456,6 +464,7 @@ def copy_worker_book(book: WorkerBook) -> WorkerBook:
     made.margin = book.margin
     made.epoch, made.sequence, made.sent_at = book.epoch, book.sequence, book.sent_at
     made.learning, made.limits_known, made.starved = book.learning, book.limits_known, book.starved
+    made.unanswered, made._bases = book.unanswered, dict(book._bases)
     made._caps, made._fences = dict(book._caps), dict(book._fences)
     return made
 
@@ -492,6 +501,7 @@ def worker_key(book: WorkerBook) -> tuple[object, ...]:
         book.sequence,
         book.limits_known,
         book.starved,
+        book.unanswered,
         tuple(sorted(book._caps.items())),
         book.fence_at("p") if book._caps else 0.0,
         book.sent_at,

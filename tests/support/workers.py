@@ -33,6 +33,13 @@ class Worker:
         assert (await self.sync())[0] is Accepted.CAPS
 
     async def sync(self, *, leaving: bool = False) -> tuple[Accepted, SyncReply]:
+        """One sync, and a second one when the first says so."""
+        accepted, reply = await self.sync_once(leaving=leaving)
+        if accepted is Accepted.CAPS and self.book.due:
+            accepted, reply = await self.sync_once(leaving=leaving)
+        return accepted, reply
+
+    async def sync_once(self, *, leaving: bool = False) -> tuple[Accepted, SyncReply]:
         told = self.book.report(self.now, self.uses(), leaving=leaving)
         reply = await self._ledger.sync(reporting.sync_report(told))
         accepted = self.book.accept(reply)

@@ -1,5 +1,5 @@
 -- One worker's sync. ARGV[1]: its report as JSON (see book_grants.py).
--- Returns {epoch, learning, now, caps, leases, starved, lost seats, revocations, limits, queues}.
+-- Returns {epoch, learning, now, caps, leases, starved, lost seats, revocations, limits, queues, bases}.
 local report = cjson.decode(ARGV[1])
 local learned_before = not learning
 
@@ -8,7 +8,7 @@ local same_epoch = report.epoch == ledger.epoch
 -- A worker that has not heard of this epoch has not written its seats back: none of them is lost.
 local lost = same_epoch and seats.apply_touches(report.touches) or {}
 seats.apply_presence(report.present)
-local caps, leases, starved, others_have_reason = grants.sync(report)
+local caps, leases, starved, others_have_reason, bases = grants.sync(report)
 seats.run_calls()
 
 local known_revocation = same_epoch and report.revocations_known or 0
@@ -29,5 +29,5 @@ local function flat(of)
 end
 return {
   ledger.epoch, learning and 1 or 0, now, flat(caps), flat(leases), starved, lost,
-  sessions.revocations_after(known_revocation), document, seats.queues(),
+  sessions.revocations_after(known_revocation), document, seats.queues(), flat(bases),
 }
