@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+import broker
 from broker.telemetry import names
 
 ALL = tuple(names.every())
@@ -48,3 +50,16 @@ def test_conventions(metric: names.Metric) -> None:
     assert (metric.kind == "histogram") == bool(metric.bounds)
     assert list(metric.bounds) == sorted(set(metric.bounds))
     assert metric.kind == "gauge" or metric.merge == "sum"
+
+
+def test_every_metric_is_recorded_somewhere() -> None:
+    package = Path(broker.__file__).parent
+    source = "\n".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    constants = [name for name, value in vars(names).items() if isinstance(value, names.Metric)]
+    # Counters without labels are exported at 0 for all by the admin process until they are counted.
+    missing = [
+        name
+        for name in constants
+        if f"names.{name}" not in source and getattr(names, name).kind != "counter"
+    ]
+    assert missing == []
