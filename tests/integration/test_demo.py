@@ -43,7 +43,7 @@ async def until_counted(demo: RunningDemo, person: str, **wanted: int) -> None:
 async def test_a_sales_employee_works_through_the_broker(demo: RunningDemo) -> None:
     person = demo.person("sales")
     async with demo.browser() as (browser, session):
-        page = await browser.log_in(person, demo.known["password"])
+        page = await demo.enter(browser, person)
         assert (page.outcome, page.url) == ("seated", demo.known["apps"]["feed"] + "/")
         assert person in page.text
         page, failed = await browser.view("/communities/dakar")
@@ -77,7 +77,7 @@ async def test_a_sales_employee_works_through_the_broker(demo: RunningDemo) -> N
 async def test_backends_see_who_it_is_and_nothing_that_is_the_broker_s(demo: RunningDemo) -> None:
     person = demo.person("managers")
     async with demo.browser() as (browser, session):
-        await browser.log_in(person, demo.known["password"])
+        await demo.enter(browser, person)
         forged = {"X-Remote-User": "root", "x_remote_user": "root", "X-Trace-Me": "1"}
         del forged["x_remote_user"]
         async with session.get(demo.known["apps"]["feed"] + "/api/whoami", headers=forged) as got:
@@ -97,7 +97,7 @@ async def test_backends_see_who_it_is_and_nothing_that_is_the_broker_s(demo: Run
 async def test_the_wiki_verifies_the_assertion(demo: RunningDemo) -> None:
     person = demo.person("sales", 1)
     async with demo.browser("wiki") as (browser, session):
-        page = await browser.log_in(person, demo.known["password"])
+        page = await demo.enter(browser, person)
         assert page.outcome == "seated"
         assert ">verified<" in page.text
         async with session.get(demo.known["apps"]["wiki"] + "/api/claims") as answer:
@@ -107,7 +107,7 @@ async def test_the_wiki_verifies_the_assertion(demo: RunningDemo) -> None:
 
 async def test_one_login_opens_both_applications(demo: RunningDemo) -> None:
     async with demo.browser("wiki") as (browser, _):
-        await browser.log_in(demo.person("sales", 2), demo.known["password"])
+        await demo.enter(browser, demo.person("sales", 2))
         page = await browser.navigate(demo.known["apps"]["feed"] + "/communities/sales")
         assert page.outcome == "seated"
         assert page.url.endswith("/communities/sales")
@@ -142,7 +142,7 @@ async def test_a_stranger_s_program_gets_401_json(demo: RunningDemo) -> None:
 
 async def test_a_broken_backend_is_told_truly(demo: RunningDemo) -> None:
     async with demo.browser() as (browser, session):
-        await browser.log_in(demo.person("sales", 4), demo.known["password"])
+        await demo.enter(browser, demo.person("sales", 4))
         url = demo.known["apps"]["feed"] + "/api/posts"
         for change, wanted in (
             ({"garbage": True}, 502),
@@ -210,7 +210,7 @@ async def test_a_part_that_dies_is_reported_and_comes_back(demo: RunningDemo) ->
     lost = next(pid for pid, line in demo.processes().items() if "--name feed-2" in line)
     os.kill(lost, signal.SIGKILL)
     async with demo.browser() as (browser, _):
-        page = await browser.log_in(demo.person("sales", 5), demo.known["password"])
+        page = await demo.enter(browser, demo.person("sales", 5))
         assert page.outcome == "seated"
     async with asyncio.timeout(40):
         while "feed-2 was started again" not in "".join(demo.text):
@@ -234,7 +234,7 @@ async def test_another_one_beside_it_stops_without_a_trace(
     ):
         assert other.known["home"] != demo.known["home"]
         async with other.browser() as (browser, session):
-            page = await browser.log_in(other.person("sales"), other.known["password"])
+            page = await other.enter(browser, other.person("sales"))
             assert page.outcome == "seated"
             feed = other.known["apps"]["feed"]
             live = await session.ws_connect(f"{feed}/live", headers={"Origin": feed})

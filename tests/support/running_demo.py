@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from broker.demo.browser import Browser
+from broker.demo.browser import Browser, Page
 from broker.demo.loopback import client
 
 if TYPE_CHECKING:
@@ -62,6 +62,12 @@ class RunningDemo:
     ) -> AsyncIterator[tuple[Browser, aiohttp.ClientSession]]:
         async with client(self.ca) as session:
             yield Browser(session, self.known["apps"][app]), session
+
+    async def enter(self, browser: Browser, person: str) -> Page:
+        """Log in and, should the broker be out of breath on a busy machine, wait for the seat as
+        its page asks."""
+        page = await browser.log_in(person, self.known["password"])
+        return await browser.wait_for_a_seat() if page.outcome == "waiting" else page
 
     async def oracle(
         self, server: int = 0, pool: str = "feed", change: dict[str, Any] | None = None
