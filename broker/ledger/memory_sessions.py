@@ -71,8 +71,10 @@ class MemorySessions:
         number = self._revoke(kind, subject, self._revocation_time())
         self._seats.run_calls()
         while self._purges:
-            self._purge(PURGE_ENTRIES)
-            self._seats.run_calls()
+            if self._state.learning:
+                self._purge(PURGE_ENTRIES)
+            else:
+                self._seats.run_calls()
         return number
 
     def revocations_after(self, number: int) -> tuple[int, tuple[Revocation, ...]]:

@@ -23,7 +23,8 @@ from broker.policy.queueing import (
     next_calls,
 )
 from broker.policy.seats import may_take, never_lent, not_lent_now, shortage
-from tests.properties.seat_world import SeatWorld, SessionWorld, documents
+from tests.properties.seat_world import SeatWorld, documents
+from tests.properties.session_world import SessionWorld
 
 if TYPE_CHECKING:
     from broker.ledger.memory_seats import MemorySeats

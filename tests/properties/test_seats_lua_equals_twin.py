@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.properties.seat_world import SeatWorld, SessionWorld
+from tests.properties.seat_world import SeatWorld
+from tests.properties.session_world import SessionWorld
 from tests.support.lua_scripts import LuaScripts
 
 if TYPE_CHECKING:

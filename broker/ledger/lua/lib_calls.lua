@@ -168,11 +168,26 @@ local function call_head(name, employee, waiting)
   seats.call(employee, name)
 end
 
+-- The seat of a population after the `index` longest idle ones, if it is reclaimable; else false.
+-- Looked up once until seats are reclaimed: a full site asks this for everyone who waits.
+local idle_seats = {}
+local function idle_seat(source, index)
+  local known = idle_seats[source] or {}
+  idle_seats[source] = known
+  if known[index] == nil then
+    local entry = redis.call('ZRANGE', key('act:' .. source), index, index, 'WITHSCORES')
+    local activity = entry[1] and tonumber(entry[2])
+    local idle = activity and now - activity > seats.limits().idle
+    known[index] = idle and {employee = entry[1], activity = activity} or false
+  end
+  return known[index]
+end
+
 -- The population whose longest idle seat, among those that bring `name` nearer, is the longest idle.
-local function source_for(name, lacking, changes, skip, idle_of)
+local function source_for(name, lacking, changes)
   local best, best_activity
   for _, source in ipairs(seats.populations()) do
-    local entry = idle_of(source, skip[source] or 0)
+    local entry = idle_seat(source, changes[source] or 0)
     if entry and (not best or entry.activity < best_activity) then
       changes[source] = (changes[source] or 0) + 1
       changes.total = changes.total + 1
@@ -187,38 +202,28 @@ local function source_for(name, lacking, changes, skip, idle_of)
   return best
 end
 
--- The seat of a population after the `index` longest idle ones, if it is reclaimable.
-local function idle_seat(source, index)
-  local entry = redis.call('ZRANGE', key('act:' .. source), index, index, 'WITHSCORES')
-  local activity = entry[1] and tonumber(entry[2])
-  if activity and now - activity > seats.limits().idle then
-    return {employee = entry[1], activity = activity}
-  end
-  return nil
-end
-
 -- Reclaims what lets `name` take a seat, or nothing. Returns whether it did, and the budget left.
 local function reclaim_for(name, left)
   local lacking = seats.shortage(name)
   if not lacking then
     return false, left
   end
-  local changes, skip, found = {total = 0}, {}, {}
+  local changes, found = {total = 0}, {}
   while lacking > 0 and #found < left do
-    local source = source_for(name, lacking, changes, skip, idle_seat)
+    local source = source_for(name, lacking, changes)
     if not source then
       return false, left
     end
-    local entry = idle_seat(source, skip[source] or 0)
-    found[#found + 1] = {employee = entry.employee, source = source}
-    skip[source] = (skip[source] or 0) + 1
-    changes[source] = (changes[source] or 0) + 1
+    local index = changes[source] or 0
+    found[#found + 1] = {employee = idle_seat(source, index).employee, source = source}
+    changes[source] = index + 1
     changes.total = changes.total + 1
     lacking = seats.shortage(name, changes)
   end
   for _, entry in ipairs(found) do
     seats.vacate(entry.employee, entry.source)
   end
+  idle_seats = {}
   return true, left - #found
 end
 
@@ -227,11 +232,14 @@ local function call_waiting(left)
     return
   end
   read_strides()
+  local heads = {}
   while left > 0 do
-    local waiting, heads = {}, {}
+    local waiting = {}
     for _, name in ipairs(seats.limits().order) do
       if seats.admitted(name) then
-        heads[name], left = head_of(name, left)
+        if not heads[name] then
+          heads[name], left = head_of(name, left)
+        end
         if heads[name] then
           waiting[#waiting + 1] = name
         end
@@ -250,6 +258,7 @@ local function call_waiting(left)
     end
     if free then
       call_head(free, heads[free], waiting)
+      heads[free] = nil
       left = left - 1
     else
       local reclaimed = false

@@ -48,7 +48,7 @@ local function read_limits()
   return limits
 end
 
-local limits_read
+local limits_read, populations_read
 function seats.limits()
   limits_read = limits_read or read_limits()
   return limits_read
@@ -56,7 +56,7 @@ end
 
 -- For a script that has just written other limits.
 function seats.limits_changed()
-  limits_read = nil
+  limits_read, populations_read = nil, nil
 end
 
 function seats.admitted(population)
@@ -66,6 +66,9 @@ end
 
 -- All populations: those of the document in its order, then those it no longer names.
 function seats.populations()
+  if populations_read then
+    return populations_read
+  end
   local limits = seats.limits()
   local names = {}
   for index, name in ipairs(limits.order) do
@@ -76,6 +79,7 @@ function seats.populations()
       names[#names + 1] = name
     end
   end
+  populations_read = names
   return names
 end
 
@@ -162,7 +166,9 @@ function seats.population_of_seat(employee)
 end
 
 local function know(population)
-  redis.call('ZADD', key('seat_populations'), 0, population)
+  if redis.call('ZADD', key('seat_populations'), 0, population) == 1 then
+    populations_read = nil
+  end
 end
 
 function seats.occupy(employee, population, activity)

@@ -1,5 +1,8 @@
 -- Continue deleting what revocations name; returns how many of them are not finished.
 
-sessions.purge(500)
-seats.run_calls()
+if learning then
+  sessions.purge(500)
+else
+  seats.run_calls()  -- its sweeps purge first
+end
 return redis.call('ZCARD', key('purges'))
