@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,9 @@ def command(api: AdminClient, *, watch: bool, as_json: bool) -> None:
 
     With --watch and --json: one line of JSON a second.
     """
-    if watch and as_json:
-        _stream(api)
-    elif watch:
-        _live(api)
+    if watch:
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how a watch ends
+            (_stream if as_json else _live)(api)
     elif as_json:
         show_json(_ask(api))
     else:

@@ -59,6 +59,39 @@ def test_status_as_json(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> No
     assert json.loads(capsys.readouterr().out)["capacity"] == CAPACITY
 
 
+class Ticks:
+    """In place of a second's sleep: counts, then somebody presses Ctrl-C."""
+
+    def __init__(self, api: AdminApi, most: int) -> None:
+        self._api = api
+        self._left = most
+
+    def __call__(self, seconds: float) -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise KeyboardInterrupt
+        if self._left == 1:
+            self._api.answers["GET", "workers"] = (503, {"detail": "the ledger does not answer"})
+
+
+def test_a_watch_goes_on_without_the_broker_and_ends_by_ctrl_c(
+    api: AdminApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("time.sleep", Ticks(api, 3))
+    assert main(["status", "--watch"]) == 0
+    assert "the ledger does not answer" in capsys.readouterr().out
+
+
+def test_a_watch_as_json_is_a_line_a_second(
+    api: AdminApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("time.sleep", Ticks(api, 4))
+    assert main(["status", "--watch", "--json"]) == 3, "scripts are told"
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert all(json.loads(line)["capacity"] == CAPACITY for line in lines)
+
+
 def test_lists(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["workers", "list"]) == 0
     assert re.search(r"h1/b/1 +4711 +7 +50 +41 +0\.2 s +0 +ok", capsys.readouterr().out)
