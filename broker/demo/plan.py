@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 LDIF = CONFIG / "demo.ldif"
 TEMPLATE = CONFIG / "demo.yaml"
-LONGEST_SOCKET = 90  # bytes; a Unix socket's path has 107, and the broker's names come behind it
 _VARIABLE = re.compile(r"\$\{(DEMO_[A-Z0-9_]+)\}")
 
 

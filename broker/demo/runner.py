@@ -11,18 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import fcntl
 import json
-import os
 import shutil
 import signal
-import socket
 import sys
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import aiohttp
 
@@ -33,7 +27,6 @@ from broker.demo.loopback import client
 from broker.demo.parts import Part, PartFailed
 from broker.demo.plan import (
     LDIF,
-    LONGEST_SOCKET,
     Plan,
     Ports,
     environment_lines,
@@ -42,19 +35,13 @@ from broker.demo.plan import (
     write_private,
     write_secrets,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from broker.demo.premises import CannotStart, folder_of_our_own, free_ports, run_dir
 
 BACKENDS = ("feed-1", "feed-2", "wiki-1", "wiki-2")
 STEPS = 5
 START_AGAIN_AFTER = 10.0
 LONGEST_START = 60.0
 SHORT = aiohttp.ClientTimeout(total=2.0)
-
-
-class CannotStart(Exception):
-    """Refused before anything was started; the text says what to do."""
 
 
 def main(
@@ -70,8 +57,8 @@ def main(
         voice.say("The demo needs at least one seat and one worker.")
         return 2
     try:
-        with _folder(state.absolute()) as folder:
-            public, admin = _free_ports(public_port, admin_port)
+        with folder_of_our_own(state.absolute()) as folder:
+            public, admin = free_ports(public_port, admin_port)
             plan = Plan(public, admin, seats, workers, folder)
             return asyncio.run(_run(plan, voice))
     except CannotStart as error:
@@ -114,7 +101,7 @@ class Demo:
     def __init__(self, plan: Plan, voice: Voice) -> None:
         self._plan = plan
         self._voice = voice
-        self._run_dir = _run_dir(plan.state)
+        self._run_dir = run_dir(plan.state)
         self._redis_socket = self._run_dir / "redis.sock"
         self._servers: list[Part] = []
         self._broker: Part | None = None
@@ -244,58 +231,3 @@ def _with_port(command: list[str], port: int) -> list[str]:
     """The same command, to listen where it listened before."""
     at = command.index("--port") + 1
     return [*command[:at], str(port), *command[at + 1 :]]
-
-
-def _run_dir(state: Path) -> Path:
-    """Where sockets lie: below the state folder, unless that makes their paths too long."""
-    inside = state / "run"
-    if len(os.fsencode(inside)) <= LONGEST_SOCKET:
-        shutil.rmtree(inside, ignore_errors=True)
-        inside.mkdir(mode=0o700)
-        return inside
-    return Path(tempfile.mkdtemp(prefix="broker-demo-"))
-
-
-@contextlib.contextmanager
-def _folder(state: Path) -> Iterator[Path]:
-    """The state folder, for one demo at a time. Raises CannotStart."""
-    try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise CannotStart(f"The folder {state} cannot be used: {error.strerror}.") from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise CannotStart(
-                f"A demo runs in {state} already: stop it, or give this one another folder with "
-                "--state (and other ports)."
-            ) from None
-        yield state
-    finally:
-        os.close(lock)
-
-
-def _free_ports(public: int, admin: int) -> tuple[int, int]:
-    """The ports to use. Raises CannotStart when one is taken."""
-    with contextlib.ExitStack() as held:
-        found = []
-        for port, option in ((public, "--public-port"), (admin, "--admin-port")):
-            probe = held.enter_context(socket.socket())
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-                probe.listen(1)
-            except OverflowError:
-                raise CannotStart(f"{option} {port}: a port is 0 to 65535.") from None
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    raise CannotStart(
-                        f"Port {port} is in use, perhaps by another demo: stop that, or choose "
-                        f"another one with {option} ({option.strip('-').upper().replace('-', '_')}="
-                        " with make)."
-                    ) from None
-                raise CannotStart(f"Port {port} cannot be used: {error.strerror}.") from error
-            found.append(probe.getsockname()[1])
-        return found[0], found[1]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from broker.demo import arrive, runner
+from broker.demo import arrive, premises
 from broker.demo.announcement import Voice, welcome
 from broker.demo.browser import Page
 from broker.demo.certificates import certificates
-from broker.demo.plan import LONGEST_SOCKET, Plan, Ports, ready_object
+from broker.demo.plan import Plan, Ports, ready_object
 
 PORTS = Ports(ldap=1636, feed=(9001, 9002), wiki=(9003, 9004))
 
@@ -24,31 +24,31 @@ def test_a_taken_port_is_named_with_the_way_out() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(runner.CannotStart, match=f"Port {port} is in use.*--admin-port"):
-            runner._free_ports(0, port)
+        with pytest.raises(premises.CannotStart, match=f"Port {port} is in use.*--admin-port"):
+            premises.free_ports(0, port)
 
 
 def test_the_same_port_twice_is_refused() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with pytest.raises(runner.CannotStart, match="in use"):
-        runner._free_ports(port, port)
+    with pytest.raises(premises.CannotStart, match="in use"):
+        premises.free_ports(port, port)
 
 
 def test_any_free_ports_are_two_different_ones() -> None:
-    public, admin = runner._free_ports(0, 0)
+    public, admin = premises.free_ports(0, 0)
     assert 0 < public != admin > 0
 
 
 def test_a_folder_is_for_one_demo_at_a_time(tmp_path: Path) -> None:
     with (
-        runner._folder(tmp_path),
-        pytest.raises(runner.CannotStart, match="--state"),
-        runner._folder(tmp_path),
+        premises.folder_of_our_own(tmp_path),
+        pytest.raises(premises.CannotStart, match="--state"),
+        premises.folder_of_our_own(tmp_path),
     ):
         pass
-    with runner._folder(tmp_path) as folder:
+    with premises.folder_of_our_own(tmp_path) as folder:
         assert folder == tmp_path
 
 
@@ -56,16 +56,16 @@ def test_sockets_lie_where_their_paths_are_short_enough(tmp_path: Path) -> None:
     short = Path(f"/tmp/{tmp_path.name}")
     short.mkdir()
     try:
-        assert runner._run_dir(short) == short / "run"
+        assert premises.run_dir(short) == short / "run"
     finally:
         (short / "run").rmdir()
         short.rmdir()
-    long = tmp_path / ("x" * LONGEST_SOCKET)
+    long = tmp_path / ("x" * premises.LONGEST_SOCKET)
     long.mkdir()
-    elsewhere = runner._run_dir(long)
+    elsewhere = premises.run_dir(long)
     try:
         assert not elsewhere.is_relative_to(tmp_path)
-        assert len(str(elsewhere)) < LONGEST_SOCKET
+        assert len(str(elsewhere)) < premises.LONGEST_SOCKET
     finally:
         elsewhere.rmdir()
 
