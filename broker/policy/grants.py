@@ -12,8 +12,8 @@ slice belongs to one cell and counts at all three. The idea of leased capacity, 
 1. A level above its limit (it was lowered): every cap below it is 0, so that each connection that
    ends goes home. Nobody is thrown out and nobody new comes in until it is below.
 2. Free capacity is handed out slice by slice: pools, then cells, that hold less than their
-   guarantee first; then the cell that holds least for its weight; inside a cell one slice to each worker that
-   wants, the oldest want first. What falls to *other* workers is left free for their next sync.
+   guarantee first; then the cell that holds least for its weight; inside a cell one slice to each
+   worker that wants, the oldest want first. What falls to *other* workers is left free for them.
 3. A worker keeps some unused slices in each cell (the *base*) where there is plenty and nobody was
    left wanting: a cushion for a burst, and for an outage of Redis.
 4. Where a want older than one tick finds nothing, workers that hold more return: their caps go
@@ -320,8 +320,8 @@ def _must_yield(whole: Whole, cell: Cell, wanted: Cell) -> bool:
     if whole.held.get(wanted, 0) >= whole.share(wanted).limit:
         return False
     same_pool = cell[0] == wanted[0]
-    if not same_pool and whole.room_in_site(wanted[0]) > 0:
-        return False
+    if not same_pool and (whole.room_in_pool(wanted) == 0 or whole.room_in_site(wanted[0]) > 0):
+        return False  # what binds it is its own pool
     level = 1 if same_pool else 0
     if whole.owns(wanted)[level]:
         return not whole.owns(cell)[level]

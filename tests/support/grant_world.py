@@ -333,6 +333,9 @@ class World:
         if worker.limits_known:
             self.acknowledged[said.to] = worker.limits_known
 
+    def lose_messages(self) -> None:
+        self.requests, self.replies = (), ()
+
     def publish(self) -> None:
         assert self.book.limits is not None
         number = self.book.limits.number + 1
@@ -410,8 +413,7 @@ def begin(bounds: Bounds, mutation: Mutation | None = None) -> World:
 def settle_down(world: World) -> None:
     """No more faults: the dead get their tombstones, every message of before is lost, every worker
     syncs until nothing changes any more."""
-    world.requests = ()
-    world.replies = ()
+    world.lose_messages()
     for i, alive in enumerate(world.alive):
         if not alive and world.workers[i].incarnation not in world.book.dead:
             world.tombstone(i)
@@ -420,8 +422,7 @@ def settle_down(world: World) -> None:
             if alive:
                 world.report(i)
                 world.hear(world.requests[0])
-                if world.replies:
-                    world.answer(0)
+                world.answer(0)
                 world.spend_all(i)
         world.now += STEP
 

@@ -199,7 +199,7 @@ local function must_yield(whole, cell, wanted)
   if cell == wanted then return true end
   if whole:holds(wanted) >= whole:share(wanted).limit then return false end
   local same_pool = pool_of(cell) == pool_of(wanted)
-  if not same_pool and whole.limits.by_name[pool_of(wanted)] and whole:room_in_site(wanted) > 0 then
+  if not same_pool and (whole:room_in_pool(wanted) == 0 or whole:room_in_site(wanted) > 0) then
     return false
   end
   if whole:owns(wanted, not same_pool) then return not whole:owns(cell, not same_pool) end
