@@ -25,6 +25,9 @@ class Fault:
     text: str
 
 
+_REFUSED = Fault("fault", "Redis refuses the user name or password of ledger.url, or wants one")
+
+
 async def faults(url: str, *, deadline: float = 2.0) -> list[Fault]:
     """All that is wrong with the Redis at ``url``, unreachable included; within ``deadline`` s."""
     redis = Redis.from_url(url, decode_responses=True, retry=Retry(NoBackoff(), 0))
@@ -34,8 +37,10 @@ async def faults(url: str, *, deadline: float = 2.0) -> list[Fault]:
     except TimeoutError:
         return [Fault("fault", f"Redis did not answer within {deadline:g} s")]
     except AuthenticationError:
-        return [Fault("fault", "Redis refused the user name or password of ledger.url")]
+        return [_REFUSED]
     except (RedisError, OSError) as error:
+        if "authenticated" in str(error):  # how Redis answers HELLO without a password
+            return [_REFUSED]
         return [Fault("fault", f"Redis cannot be used: {type(error).__name__}: {error}")]
     finally:
         await redis.aclose()

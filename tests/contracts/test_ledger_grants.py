@@ -278,3 +278,17 @@ async def test_wakeups_tell_of_wants_and_returns(ledger: Ledger, one: Worker, tw
         assert two.used[FEED] == 1
     finally:
         await wakeups.close()
+
+
+@pytest.mark.parametrize("jump_ms", [3_600_000, -3_600_000])
+async def test_invariant_9_a_jump_of_the_wall_clock_lapses_nothing(
+    jump_ms: int, ledger: Ledger, ledger_clock: LedgerClock, one: Worker, two: Worker
+) -> None:
+    pools = {"feed": pool(20, limits_document().populations, lease_ms=5_000)}
+    await ledger.publish(limits_document(connections=20, pools=pools), if_match=1)
+    await two.sync()
+    await one.sync()
+    await one.take(FEED, 15)
+    ledger_clock.advance(jump_ms)
+    assert await two.take(FEED, 20) == 5
+    assert (await ledger.usage()).held[FEED] == 20
