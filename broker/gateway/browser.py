@@ -16,10 +16,11 @@ from broker.errors import ProtocolViolation
 from broker.gateway.chunks import ChunkReader
 from broker.gateway.deadlines import NEVER, NO_SLOT
 from broker.gateway.ground import BUFFER
-from broker.gateway.http1 import RequestHead, broken_newline
+from broker.gateway.http1 import broken_newline
 
 if TYPE_CHECKING:
     from broker.gateway.ground import Ground
+    from broker.gateway.http1 import Fields, RequestHead
     from broker.gateway.plan import ListenerPlan
     from broker.gateway.relay import Exchange
 
@@ -30,6 +31,8 @@ HEAD, LENGTH, CHUNKED, QUIET, TUNNEL, DISCARD, CLOSED = range(7)
 PIPELINED: Final = 1
 PRESSURE: Final = 2
 EARLY: Final = 4
+
+REST: Final = 2.0  # seconds after which an idle connection gives up what it remembers
 
 
 class BrowserParty(Protocol):
@@ -68,9 +71,9 @@ class Doorway(Protocol):
 class BrowserConnection(asyncio.BufferedProtocol):
     """One connection from a browser."""
 
-    __slots__ = ("_chunks", "_doorway", "_early", "_full", "_left", "_pending", "_stopped",
-                 "_taken", "_taking_since", "_tls", "address", "browsers", "due", "forwarded",
-                 "ground", "listener", "party", "phase", "slot", "transport",
+    __slots__ = ("_chunks", "_doorway", "_early", "_fields", "_full", "_left", "_pending",
+                 "_stopped", "_taken", "_taking_since", "_tls", "address", "browsers", "due",
+                 "forwarded", "ground", "listener", "party", "phase", "slot", "transport",
                  "was_half_closed")  # fmt: skip
 
     def __init__(
@@ -92,6 +95,7 @@ class BrowserConnection(asyncio.BufferedProtocol):
         self.forwarded = b""
         self.was_half_closed = False
         self._pending: bytearray | None = None
+        self._fields: Fields | None = None
         self._early = False
         self._stopped = 0
         self._tls = False
@@ -184,6 +188,9 @@ class BrowserConnection(asyncio.BufferedProtocol):
             self.abort()
         elif self.phase == HEAD and self._pending is not None:
             self.refuse(ProtocolViolation("the head did not arrive in time", 408))
+        elif self.phase == HEAD and self._fields is not None and self.ground.door.keep_alive > REST:
+            self._fields = None  # idle for a while: what was kept for the next request goes
+            self.ground.deadlines.watch(self, now + self.ground.door.keep_alive - REST)
         elif self.phase == HEAD:
             self.close()
         elif self.phase in (LENGTH, CHUNKED):
@@ -206,20 +213,21 @@ class BrowserConnection(asyncio.BufferedProtocol):
         try:
             if end > self.ground.door.head_limit:
                 raise ProtocolViolation("the head is too large", 431)
-            head = self.ground.reader.request(data[:end])
+            head = self.ground.reader.request(data[:end], self._fields)
         except ProtocolViolation as error:
             self.refuse(error)
             return
         self._early = False
         self.due = NEVER
         rest = data[end + 4 :]
-        if not head.length and not head.chunked:
+        self._fields = fields = head.fields
+        if not fields.length and not fields.chunked:
             self.phase = QUIET
             if rest:
                 self._stash(rest)
             self._doorway.begin(self, head)
             return
-        self._begin_body(head)
+        self._begin_body(fields)
         self._doorway.begin(self, head)
         if rest and self.phase in (LENGTH, CHUNKED, DISCARD):
             self._take(self.phase, rest)
@@ -311,18 +319,18 @@ class BrowserConnection(asyncio.BufferedProtocol):
             self._pending += data
         self.stop_reading(PIPELINED)
 
-    def _begin_body(self, head: RequestHead) -> None:
+    def _begin_body(self, fields: Fields) -> None:
         now = self.ground.clock()
         self._taken = 0
         self._taking_since = now
         self.ground.deadlines.watch(self, now + self.ground.door.head_timeout)
-        if head.chunked:
+        if fields.chunked:
             self.phase = CHUNKED
             self._chunks = ChunkReader()
         else:
-            assert head.length is not None
+            assert fields.length is not None
             self.phase = LENGTH
-            self._left = head.length
+            self._left = fields.length
 
     def _end_body(self, rest: bytes) -> None:
         self.phase = QUIET
@@ -392,7 +400,7 @@ class BrowserConnection(asyncio.BufferedProtocol):
         ground = self.ground
         self.let_read(PRESSURE | EARLY)
         if self._pending is None:
-            ground.deadlines.watch(self, ground.clock() + ground.door.keep_alive)
+            ground.deadlines.watch(self, ground.clock() + min(REST, ground.door.keep_alive))
         else:
             ground.deadlines.watch(self, ground.clock() + ground.door.head_timeout)
             asyncio.get_running_loop().call_soon(self._go_on)

@@ -51,10 +51,11 @@ def is_navigation(head: RequestHead) -> bool:
     """Whether a person is to see the answer as a page (Fetch Metadata; else by Accept)."""
     if head.upgrade is not None:
         return False
-    mode = head.field(b"sec-fetch-mode")
+    field = head.fields.field
+    mode = field(b"sec-fetch-mode")
     if mode is not None:
         return mode == b"navigate"
-    if head.field(b"sec-fetch-dest") is not None or head.field(b"sec-fetch-site") is not None:
+    if field(b"sec-fetch-dest") is not None or field(b"sec-fetch-site") is not None:
         return False
-    accept = head.field(b"accept")
+    accept = field(b"accept")
     return accept is not None and b"text/html" in accept.lower()

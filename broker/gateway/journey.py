@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Final, TypeVarTuple, Unpack
 from broker.errors import BrokerError, LedgerAway, ProtocolViolation
 from broker.gateway import answers, paths, route
 from broker.gateway.browser import EARLY
-from broker.gateway.http1 import RequestHead
+from broker.gateway.http1 import Fields, RequestHead
 from broker.gateway.identify import is_navigation, split_cookies
 from broker.gateway.relay import (
     ENDED,
@@ -127,8 +127,8 @@ class Journey:
         exchange = Exchange(self, browser, head)
         browser.party = exchange
         exchange.began_at = ground.clock()
-        exchange.trace = ground.tracing.begin(head.traceparent)
-        host = self.table.host(head.host)
+        exchange.trace = ground.tracing.begin(head.fields.traceparent)
+        host = self.table.host(head.fields.host)
         if host is None:
             exchange.keep = False
             exchange.answer(answers.UNKNOWN_HOST)
@@ -146,8 +146,12 @@ class Journey:
         if head.method == b"TRACE":  # it would show the browser the identity we inject
             exchange.answer(answers.NOT_ALLOWED)
             return
-        if head.cookies is not None:
-            exchange.cookies = cookies = split_cookies(head.cookies)
+        fields = head.fields
+        if fields.cookies is not None:
+            cookies = fields.split
+            if cookies is None:
+                cookies = fields.split = split_cookies(fields.cookies)
+            exchange.cookies = cookies
             exchange.cookie = cookies.session
         if host.home or route.is_reserved(path):
             self._accept_own(exchange, host, path)
@@ -160,11 +164,11 @@ class Journey:
             exchange.keep = False
             exchange.answer(answers.BAD_REQUEST, outcome="broken")
             return
-        if (head.length or 0) > found.body_limit:
+        if (head.fields.length or 0) > found.body_limit:
             exchange.keep = False
             exchange.answer(answers.TOO_LARGE)
             return
-        if head.upgrade is not None and head.field(b"origin") not in found.origins:
+        if head.upgrade is not None and head.fields.field(b"origin") not in found.origins:
             exchange.answer(answers.WRONG_ORIGIN)
             return
         exchange.route = found
@@ -175,7 +179,7 @@ class Journey:
 
     def broken(self, browser: BrowserConnection, error: ProtocolViolation) -> None:
         """Not a request at all: one answer, one line in the log, the end."""
-        exchange = Exchange(self, browser, RequestHead(b"-", b"-", 1, 0))
+        exchange = Exchange(self, browser, RequestHead(b"-", b"-", Fields(b"", 1)))
         browser.party = exchange
         exchange.began_at = self.ground.clock()
         exchange.body_done = False
@@ -188,7 +192,7 @@ class Journey:
         head = exchange.head
         if head.upgrade != b"websocket" or (exchange.host is not None and exchange.host.home):
             head.upgrade = None
-        elif head.method != b"GET" or head.has_body:
+        elif head.method != b"GET" or head.fields.has_body:
             raise ProtocolViolation("an upgrade is a GET without a body (RFC 6455 4.1)")
 
     def _accept_own(self, exchange: Exchange, host: Host, path: bytes) -> None:
@@ -200,7 +204,7 @@ class Journey:
             exchange.head.upgrade = None
             exchange.pool = self.table.portal
             exchange.body_limit = self.ground.door.discard_limit
-            if (exchange.head.length or 0) > exchange.body_limit:
+            if (exchange.head.fields.length or 0) > exchange.body_limit:
                 exchange.keep = False
                 exchange.answer(answers.TOO_LARGE)
                 return
@@ -370,7 +374,7 @@ class Journey:
             return True
         if answer.state == "not_admitted":
             self._turn_away(exchange, answers.NOT_ADMITTED, NOT_ADMITTED, answer.state)
-        elif exchange.head.has_body:
+        elif exchange.head.fields.has_body:
             self._turn_away(exchange, answers.NO_SEAT, BODY_LOST, answer.state)
         else:
             self._turn_away(exchange, answers.NO_SEAT, WAIT, answer.state)

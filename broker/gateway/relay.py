@@ -14,7 +14,7 @@ from broker.errors import ProtocolViolation
 from broker.gateway import answers
 from broker.gateway.browser import EARLY, PRESSURE
 from broker.gateway.chunks import LAST_CHUNK, ChunkReader, chunk
-from broker.gateway.http1 import RequestHead, ResponseHead, broken_newline
+from broker.gateway.http1 import Fields, RequestHead, ResponseHead, broken_newline
 from broker.gateway.identify import is_navigation
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class Exchange:
         "activity", "admitted_at", "attempts", "avoid", "began_at", "body_done", "body_limit",
         "body_wanted", "browser", "chunks", "chunks_out", "connection", "cookie", "cookies",
         "framing", "ground", "head", "held", "hold", "host", "identified_at", "journey", "keep",
-        "keep_server", "left", "method", "page", "page_state", "partial", "path", "person", "pool",
-        "received", "renewal", "replay", "route", "routed_at", "sent", "server", "session",
+        "keep_server", "left", "method", "page", "page_state", "partial", "path", "person", "plain",
+        "pool", "received", "renewal", "replay", "route", "routed_at", "sent", "server", "session",
         "state", "status", "target", "task", "trace", "wanted",
     )  # fmt: skip
 
@@ -85,14 +85,15 @@ class Exchange:
         self.avoid: set[Server] | None = None
         self.renewal: bytes | None = None
         # the request's body
-        self.body_done = not head.length and not head.chunked
+        self.body_done = not head.fields.has_body
         self.body_wanted = True
+        self.plain = head.fields.length is None and not head.fields.chunked
         self.body_limit = 0
         self.received = 0
         self.held: list[bytes] | None = None
         self.replay: bytes | None = None
         # the response
-        self.keep = head.keep_alive
+        self.keep = head.fields.keep_alive
         self.keep_server = False
         self.status = 0
         self.sent = 0
@@ -129,30 +130,18 @@ class Exchange:
         assert host is not None
         assert pool is not None
         assert trace is not None
-        lines = head.lines
-        if self.page:
-            lines = [line for line in lines if not line.lower().startswith(NOT_FOR_PAGES)]
-        parts = [
-            self.method, b" ", self.target, b" HTTP/1.1\r\nHost: ", host.authority, b"\r\n",
-        ]  # fmt: skip
-        if lines:
-            parts += (b"\r\n".join(lines), b"\r\n")
-        cookies = self.cookies
-        if cookies is not None:
-            passed = cookies.portal if pool.portal else cookies.others
-            if passed:
-                parts += (b"Cookie: ", passed, b"\r\n")
-        if self.body_wanted:
-            if head.length is not None:
-                parts.append(b"Content-Length: %d\r\n" % head.length)
-            elif head.chunked:
-                parts.append(b"Transfer-Encoding: chunked\r\n")
-            if head.expects and not self.body_done:
-                parts.append(b"Expect: 100-continue\r\n")
+        parts = [self.method, b" ", self.target, b" HTTP/1.1\r\nHost: ", host.authority, b"\r\n"]
+        if pool.portal:
+            parts.append(self._for_portal(head.fields))
+        else:
+            parts.append(head.fields.passed or for_application(head.fields))
+        if self.body_wanted and not self.plain:
+            self._framing(head.fields, parts)
         if head.upgrade is not None:
             parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
-        if head.tracestate is not None and not trace.made:
-            parts += (b"\r\n".join(head.tracestate), b"\r\n")
+        if head.fields.tracestate is not None and not trace.made:
+            parts += (b"\r\n".join(head.fields.tracestate), b"\r\n")
+        session = self.session
         parts += (
             self.browser.forwarded,
             host.forwarded,
@@ -160,17 +149,34 @@ class Exchange:
             trace.request_id.encode("ascii"),
             b"\r\ntraceparent: ",
             trace.traceparent,
-            b"\r\n",
         )
-        journey = self.journey
-        session = self.session
-        if pool.portal:
-            parts += (b"X-Broker-Assertion: ", journey.portal_assertion(self), b"\r\n\r\n")
+        if pool.portal or session is None:
+            assertion = self.journey.portal_assertion(self)
+            parts += (b"\r\nX-Broker-Assertion: ", assertion, b"\r\n\r\n")
         else:
-            assert session is not None
-            assertion = journey.sessions.assertion(session, pool.name, now)
-            parts += (session.headers, b"X-Broker-Assertion: ", assertion, b"\r\n\r\n")
+            assertion = self.journey.sessions.assertion(session, pool.name, now)
+            parts += (
+                b"\r\n", session.headers, b"X-Broker-Assertion: ", assertion, b"\r\n\r\n",
+            )  # fmt: skip
         return b"".join(parts)
+
+    def _for_portal(self, fields: Fields) -> bytes:
+        """What goes on to the portal of the browser's own fields."""
+        lines = fields.lines
+        if self.page:
+            lines = [line for line in lines if not line.lower().startswith(NOT_FOR_PAGES)]
+        if self.cookies is not None and self.cookies.portal:
+            lines = [*lines, b"Cookie: " + self.cookies.portal]
+        return b"".join([line + b"\r\n" for line in lines])
+
+    def _framing(self, fields: Fields, parts: list[bytes]) -> None:
+        """Our framing of the request's body, and the wish to be told whether it is wanted."""
+        if fields.length is not None:
+            parts.append(b"Content-Length: %d\r\n" % fields.length)
+        elif fields.chunked:
+            parts.append(b"Transfer-Encoding: chunked\r\n")
+        if fields.expects and not self.body_done:
+            parts.append(b"Expect: 100-continue\r\n")
 
     def body(self, piece: bytes, last: bool) -> None:
         """Decoded bytes of the request's body; ``last`` when it is complete."""
@@ -184,7 +190,7 @@ class Exchange:
         if self.received > self.body_limit:
             self.answer(answers.TOO_LARGE)
             return
-        if self.head.chunked:
+        if self.head.fields.chunked:
             piece = (chunk(piece) if piece else b"") + (LAST_CHUNK if last else b"")
         if self.state == WAITING:
             if self.held is None:
@@ -248,7 +254,7 @@ class Exchange:
                 return
 
     def _interim(self, head: ResponseHead) -> None:
-        if self.head.minor == 0 or (head.status == 100 and not self.head.expects):
+        if self.head.fields.minor == 0 or (head.status == 100 and not self.head.fields.expects):
             return
         lines = b"\r\n".join((b"HTTP/1.1 " + head.reason, *head.lines, b"\r\n"))
         self.browser.transport.write(lines)
@@ -299,7 +305,7 @@ class Exchange:
                     body = data[: head.length]
                     self.keep_server = False
         else:
-            if self.head.minor == 1:
+            if self.head.fields.minor == 1:
                 self.chunks_out = True
                 parts.append(b"Transfer-Encoding: chunked\r\n")
             else:
@@ -315,7 +321,7 @@ class Exchange:
         self.sent += len(body)
         if not keep:
             parts.append(b"Connection: close\r\n\r\n")
-        elif self.head.minor == 0:
+        elif self.head.fields.minor == 0:
             parts.append(b"Connection: keep-alive\r\n\r\n")
         else:
             parts.append(b"\r\n")
@@ -498,7 +504,7 @@ class Exchange:
             ground.answers.answer(
                 reason,
                 page=is_navigation(self.head),
-                accept_language=self.head.field(b"accept-language") or b"",
+                accept_language=self.head.fields.field(b"accept-language") or b"",
                 extra=extra,
                 close=not self.keep,
                 bodiless=self.head.method == b"HEAD",
@@ -590,3 +596,13 @@ class Exchange:
             (identified - began, admitted - identified, routed - admitted, now - routed),
             outcome,
         )
+
+
+def for_application(fields: Fields) -> bytes:
+    """What goes on to an application of the browser's own fields: all but our cookies. Made once
+    for the same fields."""
+    lines = fields.lines
+    if fields.split is not None and fields.split.others:
+        lines = [*lines, b"Cookie: " + fields.split.others]
+    fields.passed = passed = b"".join([line + b"\r\n" for line in lines])
+    return passed
