@@ -109,8 +109,8 @@ class WorkerBook:
         """Debit what was not needed for a tick, then say what is held. ``now`` is read before.
 
         The caps are lower from here on: whoever spends must see that before the report is sent.
-        While the report before this one is unanswered nothing is debited: what a silent ledger
-        cannot hand to others it need not get, and the worker has to live on it meanwhile.
+        While the report before this one is unanswered, or the ledger is learning, nothing is
+        debited: what cannot be handed to others need not go home, and would not come back.
         """
         self.sequence += 1
         self.sent_at = now
@@ -122,7 +122,7 @@ class WorkerBook:
         for cell, use in in_use.items():
             needed = self._needed(now, cell, use)
             cap = self._caps.get(cell, 0)
-            if not self.unanswered:
+            if not (self.unanswered or self.learning):
                 cap = min(cap, needed)
             if leaving or now >= self.fence_at(use.pool):
                 cap = 0
