@@ -20,6 +20,7 @@ class RedisServer:
             raise FileNotFoundError("redis-server or valkey-server")
         self._program = program
         self._arguments = arguments
+        self.persistent = "--appendonly" in arguments
         # Short: a Unix socket's path may have 107 bytes.
         self.directory = Path(tempfile.mkdtemp(prefix="redis-"))
         self.socket = self.directory / "s"
