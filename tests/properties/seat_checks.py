@@ -9,8 +9,6 @@ from broker.policy.seats import may_take, never_lent
 if TYPE_CHECKING:
     from tests.properties.seat_world import SeatWorld
 
-IDLE_MS = 900_000
-
 
 class Step:
     """Around one ledger call: what the invariants say about before and after. ``ran``: the call
@@ -57,7 +55,8 @@ class Step:
         """Whatever the limits became, only reclaimable seats go, and only while somebody waits."""
         gone = set(self.seated) - set(self.world.seats._seats) - set(self.leaving) - self.logged_in
         for employee in gone:
-            assert self.world.state.now - self.seated[employee][1] > IDLE_MS
+            idle_ms = self.world.state.now - self.seated[employee][1]
+            assert idle_ms > self.world.limits().idle_ms
         if gone and not self.world.somebody_came:
             assert self.waited
 
@@ -80,7 +79,7 @@ class Step:
                 for seat in world.seats._seats.values():
                     if reachable or (seat.population == name and own.seats_maximum == held[name]):
                         assert own.seats_maximum < 1 or (
-                            world.state.now - seat.activity_ms <= IDLE_MS
+                            world.state.now - seat.activity_ms <= limits.idle_ms
                         )
 
     def invariant_6(self) -> None:

@@ -19,7 +19,7 @@ from broker.ledger.memory_seats import MemorySeats
 from broker.ledger.memory_sessions import MemorySessions
 from broker.ledger.port import QueueView, Touch
 from broker.policy.limits import LimitsDocument, PopulationLimits
-from tests.properties.seat_checks import IDLE_MS, Step
+from tests.properties.seat_checks import Step
 from tests.support.lua_scripts import LuaScripts, finish
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 NAMES = ("managers", "sales", "everyone")
 EMPLOYEES = (*(f"e{number}" for number in range(8)), "zoë łuk")
 START_MS = 1_732_000_000_000
-CLAIM_MS, ABSENT_MS, LOST_MS = 90_000, 90_000, 1_800_000
+IDLE_MS, CLAIM_MS, ABSENT_MS, LOST_MS = 900_000, 90_000, 90_000, 1_800_000
 
 populations = st.sampled_from(NAMES)
 employees = st.sampled_from(EMPLOYEES)
