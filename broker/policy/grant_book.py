@@ -16,7 +16,7 @@ four rules (a model checker finds over-admission when any is left out):
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from broker.policy.grants import Cell, Holding, Want, settle
@@ -152,6 +152,7 @@ class GrantBook:
         caps: dict[Cell, int]
         starved: tuple[Cell, ...] = ()
         bases: Mapping[Cell, int] = {}
+        wanted = worker.wants
         others = False
         if self.limits is None or self.learning:
             caps = {cell: holding.held for cell, holding in told.cells.items()}
@@ -169,6 +170,7 @@ class GrantBook:
             )
             caps, starved, others = dict(settled.caps), settled.starved, settled.others
             bases = settled.bases
+            wanted = _still_wanted(worker.wants, settled.given)
         for cell, cap in caps.items():
             if cap > worker.booked.get(cell, 0):
                 worker.booked[cell] = cap
@@ -177,6 +179,7 @@ class GrantBook:
         freed = any(worker.booked.get(cell, 0) < held for cell, held in former.booked.items())
         newly = {want.cell for want in worker.wants} - {want.cell for want in former.wants}
         unmet = any(cell in starved or cell not in worker.caps for cell in newly)
+        worker.wants = wanted
         return Answer(worker.caps, self._terms(), starved, (freed and others) or unmet, bases)
 
     def _hear_from_before(self, told: Told, worker: Worker | None, now_ms: int) -> None:
@@ -281,6 +284,19 @@ class GrantBook:
         for what in (worker.booked, worker.caps, worker.used):
             for cell in [cell for cell in what if cell[0] == pool]:
                 del what[cell]
+
+
+def _still_wanted(wants: Iterable[Want], given: Mapping[Cell, int]) -> tuple[Want, ...]:
+    """What was given stands no more: until the next report it would be reserved a second time."""
+    left = (
+        replace(
+            want,
+            count=want.count - given.get(want.cell, 0),
+            held=want.held + given.get(want.cell, 0),
+        )
+        for want in wants
+    )
+    return tuple(want for want in left if want.count > 0)
 
 
 def total(parts: Iterable[Mapping[Cell, int]]) -> dict[Cell, int]:

@@ -73,12 +73,13 @@ class Holding:
 class Settlement:
     """``caps``: absolute, for the worker that asked. ``starved``: cells with a want older than one
     tick for which nothing is free. ``others``: something is free that another worker wants.
-    ``bases``: unused slices that the worker may keep beyond a tick."""
+    ``bases``: unused slices that it may keep beyond a tick. ``given``: what its own wants got."""
 
     caps: Mapping[Cell, int]
     starved: tuple[Cell, ...] = ()
     others: bool = False
     bases: Mapping[Cell, int] = field(default_factory=dict)
+    given: Mapping[Cell, int] = field(default_factory=dict)
 
 
 def room(limit: int, parts: Sequence[tuple[Share, int]], own: int) -> int:
@@ -221,8 +222,10 @@ def settle(
     given = _hand_out(whole, standing)
     caps = {cell: holding.held for cell, holding in mine.items()}
     others = False
+    got: dict[Cell, int] = {}
     for want, count in zip(standing, given, strict=True):
         if want.incarnation == incarnation:
+            got[want.cell] = count
             caps[want.cell] = caps.get(want.cell, 0) + count
         elif count > 0:
             others = True
@@ -247,7 +250,7 @@ def settle(
     for cell in over & caps.keys():
         caps[cell] = 0
     starved = tuple(dict.fromkeys(want.cell for want in aged))
-    return Settlement(caps, starved, others, bases)
+    return Settlement(caps, starved, others, bases, got)
 
 
 def _all_cells(limits: LimitsDocument, mine: Mapping[Cell, Holding]) -> list[Cell]:

@@ -9,6 +9,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -95,15 +96,68 @@ steps = st.one_of(
 )
 
 
+# Everything is taken and several wait: what is handed out, kept for others and taken back.
+everybody = Share(100)
+scarce_documents = st.builds(
+    lambda site, pool, weights, guaranteed: LimitsDocument(
+        number=0,
+        digest="",
+        scale=1.0,
+        seats_limit=0,
+        connections_limit=site,
+        populations={
+            name: PopulationLimits(True, 0, weight=weight)
+            for name, weight in zip(POPULATIONS, weights, strict=True)
+        },
+        pools={
+            "a": PoolLimits(Share(pool, guaranteed), dict.fromkeys(POPULATIONS, everybody)),
+            "c": PoolLimits(everybody, {"m": everybody, "s": Share(100, guaranteed)}),
+        },
+    ),
+    site=st.integers(10, 24),
+    pool=st.integers(8, 20),
+    weights=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    guaranteed=st.integers(0, 4),
+)
+busy_cells = st.builds(
+    lambda cell, used, want, age: CellReport(
+        cell[0], cell[1], held=used, used=used, want=want, want_age_ms=age
+    ),
+    st.sampled_from([cell for cell in CELLS if cell[0] != "a-b"]),
+    used=st.integers(0, 6),
+    want=st.integers(0, 6),
+    age=st.sampled_from([1, 300, 400, 900]),
+)
+busy_steps = st.one_of(
+    st.tuples(
+        st.just("sync"),
+        st.sampled_from(WORKERS),
+        st.lists(busy_cells, min_size=1, max_size=2, unique_by=lambda r: (r.pool, r.population)),
+        st.just("new"),
+        st.just("known"),
+        st.just(False),
+    ),
+    st.tuples(st.just("time"), st.sampled_from([10, 100])),
+)
+
+
+@pytest.mark.timeout(400)  # a failure is shrunk on a real Redis
+@pytest.mark.parametrize("plenty", [True, False], ids=["anything", "everything is taken"])
 @settings(
     max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(document=documents, history=st.lists(steps, min_size=3, max_size=30))
+@given(data=st.data())
 def test_same_history_same_answers(
-    redis_server: RedisServer, document: LimitsDocument, history: list[tuple[Any, ...]]
+    redis_server: RedisServer, plenty: bool, data: st.DataObject
 ) -> None:
+    document = data.draw(documents if plenty else scarce_documents)
+    history = data.draw(
+        st.lists(steps, min_size=8, max_size=30)
+        if plenty
+        else st.lists(busy_steps, min_size=20, max_size=40)
+    )
     asyncio.run(_replay(redis_server, document, history))
 
 

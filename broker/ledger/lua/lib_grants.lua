@@ -22,6 +22,14 @@ local function write_worker(incarnation, worker)
   redis.call('HSET', K.workers, incarnation, cjson.encode(worker))
 end
 
+local function write_wants(incarnation, wants)
+  if #wants > 0 then
+    redis.call('HSET', K.wants, incarnation, cjson.encode({now, wants}))
+  else
+    redis.call('HDEL', K.wants, incarnation)
+  end
+end
+
 -- The sum over all workers is kept beside them, so that a sync reads its own worker only.
 local function book(worker, cell, count)
   local before = worker.booked[cell] or 0
@@ -195,26 +203,31 @@ function grants.sync(report)
   for cell, has in pairs(mine) do book(worker, cell, has.held) end
   local wanted_before = redis.call('HGET', K.wants, incarnation)
   for _, row in ipairs(wanted_before and cjson.decode(wanted_before)[2] or {}) do newly[row[1]] = nil end
-  if #wants > 0 then
-    redis.call('HSET', K.wants, incarnation, cjson.encode({now, wants}))
-  else
-    redis.call('HDEL', K.wants, incarnation)
-  end
+  write_wants(incarnation, wants)
   write_worker(incarnation, worker)
 
-  local caps, starved, others, bases = {}, {}, false, {}
+  local caps, starved, others, bases, given = {}, {}, false, {}, {}
   if not limits or learning then
     for cell, has in pairs(mine) do caps[cell] = has.held end
   elseif report.leaving then
     others = #standing_wants(limits, incarnation) > 0
   else
-    caps, starved, others, bases = settle(limits, flat_hash(K.held), incarnation, mine,
+    caps, starved, others, bases, given = settle(limits, flat_hash(K.held), incarnation, mine,
       standing_wants(limits, incarnation), redis.call('HLEN', K.workers))
   end
   for cell, cap in pairs(caps) do
     if cap > (worker.booked[cell] or 0) then book(worker, cell, cap) end
     worker.caps[cell] = cap > 0 and cap or nil
   end
+  -- What was given stands no more: until the next report it would be reserved a second time.
+  local left = {}
+  for _, row in ipairs(wants) do
+    local got = given[row[1]] or 0
+    if row[2] > got then
+      table.insert(left, {row[1], row[2] - got, row[3], row[4] + got, row[5]})
+    end
+  end
+  write_wants(incarnation, left)
   redis.call('ZADD', K.leases, worker.idle_until, lease_key('*', incarnation))
   extend(incarnation, worker, limits, pools)
   write_worker(incarnation, worker)

@@ -238,7 +238,8 @@ local function take_back(whole, incarnation, mine, caps, aged, standing)
   end
 end
 
--- Returns caps by cell, starved cells in order, whether something is free that others want, bases.
+-- Returns caps by cell, starved cells in order, whether something is free that others want, bases,
+-- what the worker's own wants got.
 local function settle(limits, booked, incarnation, mine, standing, workers)
   local whole = whole_of(limits, booked)
   local cells = {}
@@ -254,10 +255,11 @@ local function settle(limits, booked, incarnation, mine, standing, workers)
   end)
   for i = #standing, WANTS_IN_HAND + 1, -1 do standing[i] = nil end
   hand_out(whole, standing)
-  local others, unmet = false, false
+  local others, unmet, given = false, false, {}
   local aged, starved, seen = {}, {}, {}
   for _, want in ipairs(standing) do
     if want.incarnation == incarnation then
+      given[want.cell] = want.given
       caps[want.cell] = (caps[want.cell] or 0) + want.given
     elseif want.given > 0 then
       others = true
@@ -292,5 +294,5 @@ local function settle(limits, booked, incarnation, mine, standing, workers)
   for cell in pairs(caps) do
     if over[cell] then caps[cell] = 0 end
   end
-  return caps, starved, others, bases
+  return caps, starved, others, bases, given
 end
