@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 from broker.errors import ProtocolViolation
 from broker.gateway.chunks import ChunkReader
 from broker.gateway.deadlines import NEVER, NO_SLOT
-from broker.gateway.ground import BUFFER
+from broker.gateway.ground import BUFFER, REST
 from broker.gateway.http1 import broken_newline
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ HEAD, LENGTH, CHUNKED, QUIET, TUNNEL, DISCARD, CLOSED = range(7)
 PIPELINED: Final = 1
 PRESSURE: Final = 2
 EARLY: Final = 4
-
-REST: Final = 2.0  # seconds after which an idle connection gives up what it remembers
 
 
 class BrowserParty(Protocol):
@@ -188,7 +186,7 @@ class BrowserConnection(asyncio.BufferedProtocol):
             self.abort()
         elif self.phase == HEAD and self._pending is not None:
             self.refuse(ProtocolViolation("the head did not arrive in time", 408))
-        elif self.phase == HEAD and self._fields is not None and self.ground.door.keep_alive > REST:
+        elif self.phase == HEAD and self._fields is not None and self.ground.rest == REST:
             self._fields = None  # idle for a while: what was kept for the next request goes
             self.ground.deadlines.watch(self, now + self.ground.door.keep_alive - REST)
         elif self.phase == HEAD:
@@ -385,7 +383,7 @@ class BrowserConnection(asyncio.BufferedProtocol):
             self._give(bytes(early), last=False)
         self.let_read(PIPELINED)
 
-    def finished(self, *, reusable: bool, body_done: bool) -> None:
+    def finished(self, reusable: bool, body_done: bool) -> None:
         """The exchange has ended and everything for the browser is written."""
         self.party = None
         if self.phase == CLOSED:
@@ -398,9 +396,10 @@ class BrowserConnection(asyncio.BufferedProtocol):
             return
         self.phase = HEAD
         ground = self.ground
-        self.let_read(PRESSURE | EARLY)
+        if self._stopped:
+            self.let_read(PRESSURE | EARLY)
         if self._pending is None:
-            ground.deadlines.watch(self, ground.clock() + min(REST, ground.door.keep_alive))
+            ground.deadlines.watch(self, ground.clock() + ground.rest)
         else:
             ground.deadlines.watch(self, ground.clock() + ground.door.head_timeout)
             asyncio.get_running_loop().call_soon(self._go_on)

@@ -35,7 +35,7 @@ class Deadlines:
     def watch(self, item: Watched, due: float) -> None:
         """Set the deadline of ``item`` to ``due`` (NEVER to have none)."""
         item.due = due
-        if due < item.slot * TICK:
+        if due < (item.slot - 1) * TICK:
             self._place(item, due)
 
     def _place(self, item: Watched, due: float) -> None:

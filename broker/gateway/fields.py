@@ -82,7 +82,7 @@ class Lines:
         self.forwarded: set[bytes] = set()
         self.known: dict[bytes, int] = {}
         self._kinds = kinds
-        self._names: dict[bytes, int] = {}
+        self._names: dict[bytes, tuple[int, bool]] = {}
 
     def learn(self, line: bytes) -> int:
         """Validate a line not known (RFC 9110 5.1, 5.5; RFC 9112 5) and say what it is.
@@ -90,18 +90,19 @@ class Lines:
         Raises ProtocolViolation."""
         name, colon, _ = line.partition(b":")
         names = self._names
-        kind = names.get(name)
-        if kind is None:
+        found = names.get(name)
+        if found is None:
             if not colon or not TOKEN.fullmatch(name):
                 raise ProtocolViolation("not a header field (RFC 9112 5)")
-            kind = classify(name.lower(), self._kinds)
+            found = classify(name.lower(), self._kinds), name.lower() in REPEATED
             if len(names) < MOST_NAMES and len(name) < 64:
-                names[name] = kind
+                names[name] = found
+        kind, repeated = found
         if kind == CONNECTION and line[11:].strip(b" \t") == b"keep-alive":
             kind = ALIVE  # by far the most frequent wish, and one without consequences
         if line.translate(None, FIELD_BYTES):
             raise ProtocolViolation("a control character in a header field (RFC 9110 5.5)")
-        if len(line) <= LONGEST_REPEATED and name.lower() in REPEATED:
+        if repeated and len(line) <= LONGEST_REPEATED:
             if kind == FORWARD:
                 if len(self.forwarded) >= MOST_REPEATED:
                     self.forwarded.clear()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from broker.telemetry.tracing import Tracing
 
 BUFFER: Final = 64 * 1024
+REST: Final = 2.0  # seconds after which an idle connection gives up what it remembers
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ class Ground:
     def use_door(self, door: DoorPlan) -> None:
         """Take over limits; also at a reload."""
         self.door = door
+        self.rest = min(REST, door.keep_alive)
         self.reader = HeadReader(
             header_count=door.header_count, request_line_limit=door.request_line_limit
         )

@@ -53,8 +53,9 @@ class Fields:
     are filled by those who need them, so that it is done once for the same fields.
     """
 
-    __slots__ = ("block", "chunked", "cookies", "expects", "host", "keep_alive", "length", "lines",
-                 "minor", "passed", "split", "traceparent", "tracestate", "upgrade")  # fmt: skip
+    __slots__ = ("block", "chunked", "cookies", "expects", "framed", "host", "keep_alive",
+                 "length", "lines", "minor", "passed", "split", "traceparent", "tracestate",
+                 "upgrade")  # fmt: skip
 
     def __init__(self, block: bytes, minor: int) -> None:
         self.block = block
@@ -64,6 +65,7 @@ class Fields:
         self.cookies: bytes | None = None
         self.length: int | None = None
         self.chunked = False
+        self.framed = False  # either of the two
         self.keep_alive = minor == 1
         self.expects = False
         self.upgrade: bytes | None = None
@@ -104,10 +106,10 @@ class ResponseHead:
     __slots__ = ("chunked", "keep_alive", "length", "lines", "own_cookies", "reason", "status",
                  "upgrade")  # fmt: skip
 
-    def __init__(self, minor: int, status: int, reason: bytes) -> None:
+    def __init__(self, minor: int, status: int, reason: bytes, lines: list[bytes]) -> None:
         self.status = status
         self.reason = reason
-        self.lines: list[bytes] = []
+        self.lines = lines
         self.own_cookies: list[bytes] | None = None
         self.length: int | None = None
         self.chunked = False
@@ -228,6 +230,7 @@ class HeadReader:
             fields.chunked = True
         elif lengths is not None:
             fields.length = read_length(lengths)
+        fields.framed = fields.chunked or fields.length is not None
         if fields.minor == 0:
             fields.expects = False  # RFC 9110 10.1.1: to be ignored
         if options:
@@ -255,27 +258,24 @@ class HeadReader:
 
     def response(self, data: bytes) -> ResponseHead:
         """``data`` is the head without its last empty line. Raises ProtocolViolation (502)."""
-        lines = data.split(b"\r\n")
-        if len(lines) - 1 > 2 * self._header_count:
+        first, _, fields = data.partition(b"\r\n")
+        start = self._status_lines.get(first) or self._status_line(first)
+        lines = fields.split(b"\r\n") if fields else []
+        if len(lines) > 2 * self._header_count:
             raise ProtocolViolation("too many header fields", 502)
-        start = self._status_lines.get(lines[0]) or self._status_line(lines[0])
-        head = ResponseHead(*start)
-        del lines[0]
+        head = ResponseHead(*start, lines)
         known = self._response_lines
         forwarded, kinds = known.forwarded, known.known
-        keep = head.lines.append
         special: list[tuple[int, bytes]] | None = None
         try:
-            for line in lines:
-                if line in forwarded:
-                    keep(line)
-                    continue
+            for line in [line for line in lines if line not in forwarded]:
                 kind = kinds.get(line)
                 if kind is None:
                     kind = known.learn(line)
                 if kind == FORWARD:
-                    keep(line)
-                elif kind == LENGTH and head.length is None:
+                    continue
+                lines.remove(line)
+                if kind == LENGTH and head.length is None:
                     head.length = read_length(line[15:].strip(b" \t"))
                 elif kind == ALIVE:
                     head.keep_alive = True

@@ -31,7 +31,7 @@ import logging
 from typing import TYPE_CHECKING, Final, TypeVarTuple, Unpack
 
 from broker.errors import BrokerError, LedgerAway, ProtocolViolation
-from broker.gateway import answers, paths, route
+from broker.gateway import answers, route
 from broker.gateway.browser import EARLY
 from broker.gateway.http1 import Fields, RequestHead
 from broker.gateway.identify import is_navigation, split_cookies
@@ -124,19 +124,22 @@ class Journey:
     def begin(self, browser: BrowserConnection, head: RequestHead) -> None:
         """A head was read. Ends with a request sent, an answer given, or a task under way."""
         ground = self.ground
-        exchange = Exchange(self, browser, head)
+        fields = head.fields
+        exchange = Exchange(self, browser, head, ground.clock())
         browser.party = exchange
-        exchange.began_at = ground.clock()
-        exchange.trace = ground.tracing.begin(head.fields.traceparent)
-        host = self.table.host(head.fields.host)
+        exchange.trace = ground.tracing.begin(fields.traceparent)
+        host = self.table.hosts.get(fields.host) or self.table.host(fields.host)
         if host is None:
             exchange.keep = False
             exchange.answer(answers.UNKNOWN_HOST)
             return
         exchange.host = host
         try:
-            path, target = paths.canonical(head.target, encoded_slash=host.encoded_slash)
-            exchange.path, exchange.target = path, target
+            spelling = host.spellings.get(head.target)
+            if spelling is None:
+                spelling = host.spell(head.target)
+            path, exchange.target = spelling
+            exchange.path = path
             if head.upgrade is not None:
                 self._check_upgrade(exchange)
         except ProtocolViolation:
@@ -146,7 +149,6 @@ class Journey:
         if head.method == b"TRACE":  # it would show the browser the identity we inject
             exchange.answer(answers.NOT_ALLOWED)
             return
-        fields = head.fields
         if fields.cookies is not None:
             cookies = fields.split
             if cookies is None:
@@ -164,24 +166,24 @@ class Journey:
             exchange.keep = False
             exchange.answer(answers.BAD_REQUEST, outcome="broken")
             return
-        if (head.fields.length or 0) > found.body_limit:
+        if (fields.length or 0) > found.body_limit:
             exchange.keep = False
             exchange.answer(answers.TOO_LARGE)
             return
-        if head.upgrade is not None and head.fields.field(b"origin") not in found.origins:
+        if head.upgrade is not None and fields.field(b"origin") not in found.origins:
             exchange.answer(answers.WRONG_ORIGIN)
             return
         exchange.route = found
         exchange.pool = found.pool
         exchange.activity = found.activity
         exchange.body_limit = found.body_limit
-        self.advance(exchange)
+        self.advance(exchange, exchange.began_at)
 
     def broken(self, browser: BrowserConnection, error: ProtocolViolation) -> None:
         """Not a request at all: one answer, one line in the log, the end."""
-        exchange = Exchange(self, browser, RequestHead(b"-", b"-", Fields(b"", 1)))
+        nothing = RequestHead(b"-", b"-", Fields(b"", 1))
+        exchange = Exchange(self, browser, nothing, self.ground.clock())
         browser.party = exchange
-        exchange.began_at = self.ground.clock()
         exchange.body_done = False
         exchange.keep = False
         reason = answers.BY_STATUS.get(error.status, answers.BAD_REQUEST)
@@ -208,9 +210,9 @@ class Journey:
                 exchange.keep = False
                 exchange.answer(answers.TOO_LARGE)
                 return
-            self.advance(exchange)
+            self.advance(exchange, self.ground.clock())
         elif path == route.STATUS:
-            self.advance(exchange)
+            self.advance(exchange, self.ground.clock())
         else:
             exchange.answer(answers.NOT_FOUND)
 
@@ -224,9 +226,8 @@ class Journey:
 
     # --- 2. to 5., as far as they go without waiting
 
-    def advance(self, exchange: Exchange) -> None:
+    def advance(self, exchange: Exchange, now: float) -> None:
         """Carry the exchange on from wherever it is. Called again after each thing waited for."""
-        now = self.ground.clock()
 
         # 2. identify
         session = exchange.session
@@ -261,10 +262,7 @@ class Journey:
             if person.in_flight >= self._spending.per_employee:
                 exchange.answer(answers.TOO_MANY, retry_after=1)
                 return
-            cells = self._spending.cells(route_.pool.name)
-            cell = cells.get(person.population)
-            if cell is None:
-                cell = self._spending.cell(route_.pool.name, person.population)
+            cell = self._spending.cell(route_.pool.name, person.population)
             hold = cell.take(person, now)
             if hold is None:
                 self._leave(exchange, self._queue, cell)
@@ -352,7 +350,7 @@ class Journey:
             raise  # the gateway logs it with its traceback
         exchange.task = None
         if go_on and exchange.state == WAITING:
-            self.advance(exchange)
+            self.advance(exchange, self.ground.clock())
 
     async def _resolve(self, exchange: Exchange, cookie: bytes, authority: bytes) -> bool:
         session = await self.sessions.resolve(cookie, authority)

@@ -50,25 +50,25 @@ class Exchange:
         "activity", "admitted_at", "attempts", "avoid", "began_at", "body_done", "body_limit",
         "body_wanted", "browser", "chunks", "chunks_out", "connection", "cookie", "cookies",
         "framing", "ground", "head", "held", "hold", "host", "identified_at", "journey", "keep",
-        "keep_server", "left", "method", "page", "page_state", "partial", "path", "person", "plain",
+        "keep_server", "left", "method", "page", "page_state", "partial", "path", "person",
         "pool", "received", "renewal", "replay", "route", "routed_at", "sent", "server", "session",
         "state", "status", "target", "task", "trace", "wanted",
     )  # fmt: skip
 
-    def __init__(self, journey: Journey, browser: BrowserConnection, head: RequestHead) -> None:
+    def __init__(
+        self, journey: Journey, browser: BrowserConnection, head: RequestHead, now: float
+    ) -> None:
+        fields = head.fields
         self.journey = journey
         self.ground: Ground = journey.ground
         self.browser = browser
         self.head = head
         self.state = WAITING
-        self.began_at = self.identified_at = self.admitted_at = self.routed_at = 0.0
+        self.began_at = now
+        self.identified_at = self.admitted_at = self.routed_at = 0.0
         self.trace: Trace | None = None
         self.method = head.method
-        self.target = head.target
-        self.path = head.target
-        self.page = ""
-        self.page_state = ""
-        self.wanted = b""
+        self.target = self.path = head.target
         self.host: Host | None = None
         self.route: Route | None = None
         self.pool: Pool | None = None
@@ -84,19 +84,19 @@ class Exchange:
         self.attempts = 0
         self.avoid: set[Server] | None = None
         self.renewal: bytes | None = None
+        # a page of the portal, shown instead of what was wanted
+        self.page = self.page_state = ""
+        self.wanted = b""
         # the request's body
-        self.body_done = not head.fields.has_body
+        self.body_done = not fields.length and not fields.chunked
         self.body_wanted = True
-        self.plain = head.fields.length is None and not head.fields.chunked
-        self.body_limit = 0
-        self.received = 0
+        self.body_limit = self.received = 0
         self.held: list[bytes] | None = None
         self.replay: bytes | None = None
         # the response
-        self.keep = head.fields.keep_alive
+        self.keep = fields.keep_alive
         self.keep_server = False
-        self.status = 0
-        self.sent = 0
+        self.status = self.sent = 0
         self.partial = b""
         self.framing = NO_BODY
         self.left = 0
@@ -135,7 +135,7 @@ class Exchange:
             parts.append(self._for_portal(head.fields))
         else:
             parts.append(head.fields.passed or for_application(head.fields))
-        if self.body_wanted and not self.plain:
+        if head.fields.framed and self.body_wanted:
             self._framing(head.fields, parts)
         if head.upgrade is not None:
             parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
@@ -413,12 +413,10 @@ class Exchange:
 
     def _complete(self) -> None:
         """The response is whole."""
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            if self.keep_server and self.body_done and self.pool is not None:
-                self.pool.keep(connection, self.ground.clock())
-            else:
-                connection.drop()
+        connection = self.connection
+        if connection is not None and self.keep_server and self.body_done:
+            self.connection = None
+            connection.keep(self.ground.clock())
         self._end("ok")
 
     def server_gone(self, error: Exception | None) -> None:
@@ -537,20 +535,19 @@ class Exchange:
         """Release everything, once."""
         if self.state == ENDED:
             return
-        if self.state != TUNNEL and self.session is not None:
+        if self.state == STREAMING and self.session is not None:
             self.session.streams.discard(self)
         self.journey.move(self, ENDED)
         if self.task is not None:
             self.task.cancel()
             self.task = None
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            connection.drop()
-        self.held = self.replay = None
+        if self.connection is not None:
+            self.connection.drop()
+            self.connection = None
         self.release(outcome)
         browser = self.browser
         if browser.party is self:
-            browser.finished(reusable=self.keep, body_done=self.body_done)
+            browser.finished(self.keep, self.body_done)
 
     def end_tunnel(self, outcome: str) -> bool:
         """The tunnel that took over has ended; False if it had ended before."""
@@ -562,32 +559,31 @@ class Exchange:
 
     def release(self, outcome: str) -> None:
         """Step 6: the place at the server, the grant, the numbers, the line in the log."""
-        server, self.server = self.server, None
+        server, pool, person, ground = self.server, self.pool, self.person, self.ground
         if server is not None:
+            self.server = None
             server.in_flight -= 1
         if self.hold is not None:
             self.hold.release()
             self.hold = None
-        ground = self.ground
         now = ground.clock()
-        pool, person = self.pool, self.person
+        began = self.began_at
         if pool is not None:
             traffic = pool.traffic
-            traffic.observe(self.status, now - self.began_at)
+            traffic.observe(self.status, now - began)
             traffic.received += self.received
             traffic.sent += self.sent
-        began = self.began_at
         identified = self.identified_at or now
         admitted = self.admitted_at or now
         routed = self.routed_at or now
         ground.access_log.record(
             ground.wall_clock(),
-            self.trace.request_id if self.trace is not None else "",
+            "" if self.trace is None else self.trace.request_id,
             self.browser.address,
-            person.log_name if person is not None else "",
-            person.population if person is not None else "",
-            pool.name if pool is not None else "",
-            server.name if server is not None else "",
+            "" if person is None else person.log_name,
+            "" if person is None else person.population,
+            "" if pool is None else pool.name,
+            "" if server is None else server.name,
             self.head.method,
             self.path,
             self.status,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from broker.gateway.paths import canonical
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,6 +23,8 @@ PORTAL_PATHS: Final = frozenset(
     (b"/.broker/wait", b"/.broker/logout", b"/.broker/landing", b"/.broker/jwks.json")
 )
 PORTAL_PREFIX: Final = b"/.broker/static/"
+LONGEST_REMEMBERED: Final = 128
+MOST_REMEMBERED: Final = 4096
 
 
 class Route:
@@ -41,7 +45,7 @@ class Host:
     """One host: its routes, and the bytes that name it to backends and in decisions."""
 
     __slots__ = ("authority", "authority_text", "encoded_slash", "forwarded", "home", "name",
-                 "only", "origin", "routes")  # fmt: skip
+                 "only", "origin", "routes", "spellings")  # fmt: skip
 
     def __init__(self, plan: HostPlan, pools: Mapping[str, Pool]) -> None:
         self.origin = plan.origin
@@ -58,7 +62,18 @@ class Host:
             for route in plan.routes
         }
         self.only = self.routes[b""] if set(self.routes) == {b""} else None
+        self.spellings: dict[bytes, tuple[bytes, bytes]] = {}
         self.encoded_slash = any(route.encoded_slash for route in self.routes.values())
+
+    def spell(self, target: bytes) -> tuple[bytes, bytes]:
+        """(path, whole target) in their one spelling; the targets asked for most are remembered.
+        Raises ProtocolViolation."""
+        spelling = canonical(target, encoded_slash=self.encoded_slash)
+        if len(target) <= LONGEST_REMEMBERED:
+            if len(self.spellings) >= MOST_REMEMBERED:
+                self.spellings.clear()
+            self.spellings[target] = spelling
+        return spelling
 
     def route(self, path: bytes) -> Route | None:
         """The route with the longest prefix of whole segments."""

@@ -119,6 +119,19 @@ class ServerConnection(asyncio.BufferedProtocol):
             self.drop()
         self.closed = True
 
+    def keep(self, now: float) -> None:
+        """An exchange has ended cleanly: the connection may serve another."""
+        server = self.server
+        if self.closed or server.draining or len(server.idle) >= server.most_idle:
+            self.drop()
+            return
+        self.party = None
+        if self.paused:
+            self.let_read()
+        self.idle_since = now
+        server.idle.append(self)
+        self.ground.deadlines.watch(self, now + server.idle_timeout)
+
     def close(self) -> None:
         """Close after everything written has gone out, within the stall deadline."""
         self.party = None
@@ -145,6 +158,8 @@ class Server:
         self.in_flight = 0
         self.healthy = True
         self.draining = False
+        self.most_idle = 0
+        self.idle_timeout = 0.0
         self.idle: list[ServerConnection] = []
         self.connections: set[ServerConnection] = set()
 
@@ -203,6 +218,9 @@ class Pool:
         self.servers = deque(
             known.pop(each) if each in known else Server(each) for each in plan.servers
         )
+        for server in self.servers:
+            server.most_idle = plan.idle_connections
+            server.idle_timeout = plan.idle_timeout
         for gone in known.values():
             gone.draining = True
             gone.close_idle()
@@ -210,8 +228,11 @@ class Pool:
     def choose(self, avoid: frozenset[Server] | set[Server] = frozenset()) -> Server | None:
         """The usable server with the least connections in flight; equals take turns."""
         servers = self.servers
-        if len(servers) > 1:
-            servers.rotate(1)
+        if len(servers) == 1:
+            server = servers[0]
+            usable = server.healthy and not server.draining and server not in avoid
+            return server if usable else None
+        servers.rotate(1)
         best: Server | None = None
         for server in servers:
             if (
@@ -244,20 +265,6 @@ class Pool:
             connection.abandon()
             raise
         return connection
-
-    def keep(self, connection: ServerConnection, now: float) -> None:
-        """An exchange has ended cleanly: its connection may serve another."""
-        server = connection.server
-        if connection.closed:
-            return
-        if server.draining or len(server.idle) >= self.plan.idle_connections:
-            connection.drop()
-            return
-        connection.party = None
-        connection.let_read()
-        connection.idle_since = now
-        server.idle.append(connection)
-        self.ground.deadlines.watch(connection, now + self.plan.idle_timeout)
 
     def close(self) -> None:
         for server in self.servers:
