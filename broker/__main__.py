@@ -1,4 +1,4 @@
-"""``python -m broker``: the command line; ``_process`` is how the supervisor starts its children."""
+"""``python -m broker``: the command line. ``_process`` starts the supervisor's children."""
 
 from __future__ import annotations
 

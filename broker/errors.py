@@ -20,7 +20,7 @@ class BrokerError(Exception):
 
 
 class ConfigurationError(BrokerError):
-    """The configuration is wrong: nothing starts. ``faults`` lists all of them, with their place."""
+    """The configuration is wrong: nothing starts. ``faults`` lists them all, with their place."""
 
     status = 500
 

@@ -67,6 +67,5 @@ class LimitsDocument:
     claim_ms: int = 90_000
     absent_ms: int = 90_000
     ticket_lost_ms: int = 1_800_000
-    seat_lost_ms: int = 0
     sync_ms: int = 250
     draining: tuple[str, ...] = field(default=())

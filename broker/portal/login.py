@@ -12,7 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlencode
 
-from broker.errors import BrokerError, LedgerAway, WrongPassword
+from broker.errors import BrokerError, Busy, LedgerAway, WrongPassword
 from broker.ledger.port import Ledger, SessionRecord
 from broker.policy.populations import population_of
 from broker.portal import cookies
@@ -176,7 +176,9 @@ class Login:
             address=visit.address,
             agent=request.headers.get("User-Agent", "")[:LONGEST_AGENT],
         )
-        await self._ledger.put_session(record, most=self._plan.sessions_per_employee)
+        evicted = await self._ledger.put_session(record, most=self._plan.sessions_per_employee)
+        if record.id in evicted:
+            raise Busy("This employee was logged out everywhere at this very moment.")
         if visit.identity is not None:
             await self._ledger.end_session(visit.identity.session_id)
         if population is not None:

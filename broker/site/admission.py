@@ -12,6 +12,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from broker.site.identity import identity_headers
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -51,6 +53,15 @@ class Person:
         self.touched_at = 0.0
         self.in_flight = 0
         self.sessions: set[Session] = set()
+
+    def seated_as(self, population: str) -> None:
+        """A seat keeps the population it was taken under: so do the grants it spends and what
+        backends are told, whatever the directory has said since."""
+        if population and population != self.population:
+            self.population = population
+            for session in self.sessions:
+                session.headers = identity_headers(self.name, session.groups, population)
+                session.assertions.clear()
 
 
 class Session:

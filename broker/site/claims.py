@@ -68,6 +68,7 @@ class Claims:
         if answer.state == "seated":
             person.seat_until = asked_at + trusted_for(self._idle())
             person.touched_at = asked_at
+            person.seated_as(answer.population)
         return answer
 
     async def look(self, session: Session) -> SeatAnswer:

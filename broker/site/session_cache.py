@@ -13,11 +13,11 @@ import heapq
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from broker.errors import LedgerAway
 from broker.ledger.port import Ledger, Revocation, SessionRecord
 from broker.site.admission import Person, Session
+from broker.site.identity import identity_headers
 from broker.site.tokens import ASSERTION_SECONDS, SeatClaim, SessionClaims, Tokens
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from broker.site.ledger_time import LedgerTime
 
-HEADER_SAFE = " !#$&'()*+,-./:<=>?@[]^_`{|}~"
 ASSERTION_REUSE = ASSERTION_SECONDS - 15
 COOKIE_ATTRIBUTES = "; Path=/; Secure; HttpOnly; SameSite=Lax"
 
@@ -136,9 +135,7 @@ class SessionCache:
         left_ms = record.ends_ms - self._ledger_time.now_ms()
         ends = self._clock() + min(left_ms, self._lifetime_ms) / 1000
         headers = identity_headers(record.employee, record.groups, person.population)
-        session = Session(
-            record.id, person, record.display_name, record.groups, ends, headers.encode("ascii")
-        )
+        session = Session(record.id, person, record.display_name, record.groups, ends, headers)
         person.sessions.add(session)
         self._sessions[record.id] = session
         self._records[record.id] = record
@@ -286,14 +283,3 @@ def names(
     if revocation.kind == "population":
         return revocation.subject == population
     return True
-
-
-def identity_headers(employee: str, groups: tuple[str, ...], population: str) -> str:
-    """The ready identity block. Values are percent-encoded outside printable ASCII, and ``;`` and
-    ``%`` too, so that no directory entry can break a header or forge a second group."""
-    listed = ";".join(quote(group, safe=HEADER_SAFE) for group in groups)
-    return (
-        f"X-Remote-User: {quote(employee, safe=HEADER_SAFE)}\r\n"
-        f"X-Remote-Groups: {listed}\r\n"
-        f"X-Remote-Population: {population}\r\n"
-    )

@@ -1,4 +1,4 @@
-"""Spending a grant on one worker: never above the cap, never after the fence, first come first served."""
+"""Spending a grant on one worker: never above the cap nor after the fence, in order of arrival."""
 
 from __future__ import annotations
 
