@@ -204,6 +204,15 @@ class BrowserConnection(asyncio.BufferedProtocol):
             self._early = True
             if not data:
                 return
+        known = self._fields
+        if known is not None and data.endswith(known.tail):
+            again = self.ground.reader.again(data, known)
+            if again is not None and not known.framed:
+                self.due = NEVER
+                self._early = False
+                self.phase = QUIET
+                self._doorway.begin(self, again)
+                return
         end = data.find(b"\r\n\r\n")
         if end < 0:
             self._unfinished(data)

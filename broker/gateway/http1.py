@@ -46,19 +46,21 @@ MOST_STATUS_LINES: Final = 1024
 class Fields:
     """Everything of a request head but its first two words; never changed once it is read.
 
-    ``block`` is what it was read from. ``lines`` are the fields to forward, as they came and
-    without CRLF; Host, framing, hop-by-hop, reserved and cookie fields are not among them.
+    ``block`` is what it was read from, ``tail`` the same to the end of the head. ``lines`` are the
+    fields to forward, as they came and without CRLF; Host, framing, hop-by-hop, reserved and cookie
+    fields are not among them.
     ``length`` is None when there is no Content-Length; ``chunked`` excludes it. ``keep_alive`` is
     the browser's wish. ``traceparent`` is None when missing or repeated. ``split`` and ``passed``
     are filled by those who need them, so that it is done once for the same fields.
     """
 
     __slots__ = ("block", "chunked", "cookies", "expects", "framed", "host", "keep_alive",
-                 "length", "lines", "minor", "passed", "split", "traceparent", "tracestate",
+                 "length", "lines", "minor", "passed", "split", "tail", "traceparent", "tracestate",
                  "upgrade")  # fmt: skip
 
     def __init__(self, block: bytes, minor: int) -> None:
         self.block = block
+        self.tail = block + b"\r\n\r\n"
         self.minor = minor
         self.host = b""
         self.lines: list[bytes] = []
@@ -142,6 +144,17 @@ class HeadReader:
             raise ProtocolViolation("a method that is not served here")
         if target[:1] != b"/":
             target = origin_form(target, known.host)
+        return RequestHead(method, target, known)
+
+    def again(self, data: bytes, known: Fields) -> RequestHead | None:
+        """The same for ``data`` that ends with the fields of the request before, empty line and
+        all; None when there is more to it than a GET and another target."""
+        method, _, target = data[: -len(known.tail)].partition(b" ")
+        if method != b"GET" or target[-1:] != b" " or target[:1] != b"/":
+            return None
+        target = target[:-1]
+        if b" " in target or len(target) > self._target_limit - 3:
+            return None
         return RequestHead(method, target, known)
 
     def _fields(self, block: bytes) -> Fields:

@@ -155,10 +155,10 @@ class Journey:
                 cookies = fields.split = split_cookies(fields.cookies)
             exchange.cookies = cookies
             exchange.cookie = cookies.session
-        if host.home or route.is_reserved(path):
+        if host.home or (path.startswith(route.RESERVED) and route.is_reserved(path)):
             self._accept_own(exchange, host, path)
             return
-        found = host.route(path)
+        found = host.only or host.route(path)
         if found is None:
             exchange.answer(answers.NOT_FOUND)
             return
@@ -262,7 +262,9 @@ class Journey:
             if person.in_flight >= self._spending.per_employee:
                 exchange.answer(answers.TOO_MANY, retry_after=1)
                 return
-            cell = self._spending.cell(route_.pool.name, person.population)
+            cell = route_.cells.get(person.population)
+            if cell is None:
+                cell = self._spending.cell(route_.pool.name, person.population)
             hold = cell.take(person, now)
             if hold is None:
                 self._leave(exchange, self._queue, cell)

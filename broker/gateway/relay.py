@@ -285,7 +285,8 @@ class Exchange:
         if head.lines:
             parts += (b"\r\n".join(head.lines), b"\r\n")
         self.keep_server = head.keep_alive
-        self._own_lines(head, parts)
+        if self.renewal is not None or head.own_cookies is not None or self.browser.listener.hsts:
+            self._own_lines(head, parts)
         complete = False
         body = b""
         if head.status in (204, 304) or self.method == b"HEAD":

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 from broker.gateway.paths import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from broker.gateway.plan import GatewayPlan, HostPlan, RoutePlan
     from broker.gateway.upstream import Pool
+    from broker.site.admission import Cell
 
 RESERVED: Final = b"/.broker"
 HEALTHZ: Final = b"/.broker/healthz"
@@ -30,11 +31,14 @@ MOST_REMEMBERED: Final = 4096
 class Route:
     """One route with its pool at hand."""
 
-    __slots__ = ("activity", "body_limit", "encoded_slash", "origins", "plan", "pool")
+    __slots__ = ("activity", "body_limit", "cells", "encoded_slash", "origins", "plan", "pool")
 
-    def __init__(self, plan: RoutePlan, pool: Pool, origin: bytes) -> None:
+    def __init__(
+        self, plan: RoutePlan, pool: Pool, origin: bytes, cells: Mapping[str, Cell]
+    ) -> None:
         self.plan = plan
         self.pool = pool
+        self.cells = cells
         self.body_limit = plan.body_limit
         self.activity = plan.activity
         self.encoded_slash = plan.allow_encoded_slash
@@ -47,7 +51,9 @@ class Host:
     __slots__ = ("authority", "authority_text", "encoded_slash", "forwarded", "home", "name",
                  "only", "origin", "routes", "spellings")  # fmt: skip
 
-    def __init__(self, plan: HostPlan, pools: Mapping[str, Pool]) -> None:
+    def __init__(
+        self, plan: HostPlan, pools: Mapping[str, Pool], cells: Callable[[str], Mapping[str, Cell]]
+    ) -> None:
         self.origin = plan.origin
         self.authority = plan.authority
         self.authority_text = plan.authority.decode("ascii")
@@ -58,7 +64,9 @@ class Host:
             scheme, self.authority,
         )  # fmt: skip
         self.routes = {
-            route.prefix.rstrip(b"/"): Route(route, pools[route.pool], plan.origin)
+            route.prefix.rstrip(b"/"): Route(
+                route, pools[route.pool], plan.origin, cells(route.pool)
+            )
             for route in plan.routes
         }
         self.only = self.routes[b""] if set(self.routes) == {b""} else None
@@ -77,8 +85,6 @@ class Host:
 
     def route(self, path: bytes) -> Route | None:
         """The route with the longest prefix of whole segments."""
-        if self.only is not None:
-            return self.only
         routes = self.routes
         while path:
             found = routes.get(path)
@@ -91,11 +97,17 @@ class Host:
 class RouteTable:
     """All hosts by what may stand in Host (the default port may be written out)."""
 
-    def __init__(self, plan: GatewayPlan, pools: Mapping[str, Pool]) -> None:
+    def __init__(
+        self,
+        plan: GatewayPlan,
+        pools: Mapping[str, Pool],
+        cells: Callable[[str], Mapping[str, Cell]],
+    ) -> None:
+        """``cells``: the live mapping population -> Cell of a pool, by its name."""
         self.portal = pools[plan.portal]
         self.hosts: dict[bytes, Host] = {}
         for host_plan in plan.hosts:
-            host = Host(host_plan, pools)
+            host = Host(host_plan, pools, cells)
             self.hosts[host.authority] = host
             scheme = host.origin.partition(b":")[0]
             if b":" not in host.authority:

@@ -97,7 +97,7 @@ class Gateway:
             pools[name] = pool
         self._retired += self._pools.values()
         self._pools = pools
-        return RouteTable(plan, pools)
+        return RouteTable(plan, pools, self._spending.cells)
 
     def replace(self, plan: GatewayPlan) -> None:
         """A new plan, from the next request on. What is in flight keeps the old one; servers that
