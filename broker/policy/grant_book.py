@@ -9,8 +9,9 @@ four rules (a model checker finds over-admission when any is left out):
   it is the larger of what it reported and what it was answered, and a report that arrives late or
   twice changes nothing.
 - The epoch is a fence. In a new one the ledger *learns*: nothing is granted until every worker that
-  the ledger remembers has reported under the new epoch; and if any is silent, or none is
-  remembered, until the longest lease has passed since the first call.
+  the ledger remembers has reported under the new epoch, and for ``SETTLING_MS`` at least, in which
+  those that it does not remember (they joined after the last write that was kept) speak up; and if
+  any is silent, or none is remembered, until the longest lease has passed since the first call.
 - Only the dead are reclaimed from: by tombstone, by a lapsed lease, by an operator's word.
 """
 
@@ -34,6 +35,9 @@ IDLE_WORKER_MS = 60_000
 
 TOMBSTONE_MS = 3_600_000
 """How long a dead worker's late reports are refused: far longer than any can be under way."""
+
+SETTLING_MS = 2_000
+"""Learning lasts this long at least: eight ticks, in which every worker that is connected syncs."""
 
 DEFAULT_LEASE_MS = 600_000
 """The longest lease while no document tells it."""
@@ -95,6 +99,7 @@ class GrantBook:
     unheard: set[str] = field(default_factory=set)
     remembered: bool = False
     dead: dict[str, int] = field(default_factory=dict)
+    settling_ms: int = SETTLING_MS
 
     def begin_epoch(self, epoch: str, now_ms: int) -> None:
         """The memory was lost, or part of it: what is left says whom to wait for."""
@@ -118,8 +123,9 @@ class GrantBook:
         self.dead = {who: until for who, until in self.dead.items() if until >= now_ms}
 
     def _end_learning(self, now_ms: int) -> None:
-        everybody = self.remembered and not self.unheard
-        if everybody or now_ms - self.since_ms > self.longest_lease_ms:
+        lasted = now_ms - self.since_ms
+        everybody = self.remembered and not self.unheard and lasted >= self.settling_ms
+        if everybody or lasted > self.longest_lease_ms:
             self.learning = False
 
     def start_first(self) -> None:

@@ -189,7 +189,7 @@ class Whole:
         """Unused slices each worker may keep: a ``PLENTY``-th of each level, shared by all cells of
         all workers; 0 where the limit is below ``PLENTY`` x workers x cells."""
         pool = self.pool(cell)
-        if pool is None:
+        if pool is None or cell[1] not in pool.cells:
             return 0
         everywhere = sum(len(other.cells) for other in self.limits.pools.values())
         each = PLENTY * workers

@@ -156,6 +156,7 @@ async def test_learning_ends_when_every_worker_known_has_reported(
     assert (await two.sync())[0] is Accepted.EPOCH
     assert await one.take(FEED, 0) == 0
     await two.sync()
+    await pass_seconds(ledger_clock, two, 2)
     assert await one.take(FEED, 0) == 1
     assert not (await ledger.usage()).learning
 

@@ -347,7 +347,7 @@ class World:
         self.spend_budget("forgets_all", self.bounds.forgets_all)
         limits = self.book.limits
         self.epochs += 1
-        self.book = self.mutation.book(f"e{self.epochs}", self.ledger_ms)
+        self.book = self.mutation.book(f"e{self.epochs}", self.ledger_ms, settling_ms=0)
         self.book.begin_epoch(self.book.epoch, self.ledger_ms)
         if limits is not None:
             self.book.put_limits(limits)
@@ -383,7 +383,8 @@ class World:
 def begin(bounds: Bounds, mutation: Mutation | None = None) -> World:
     """Every worker has been heard, knows the epoch and the first limits, and holds nothing."""
     mutation = mutation or Mutation()
-    book = mutation.book("e1", 10_000)
+    # Settling is for workers that the ledger does not remember; here it remembers all or nobody.
+    book = mutation.book("e1", 10_000, settling_ms=0)
     book.put_limits(document(1, bounds.limits[0], bounds.cells))
     book.start_first()
     count = bounds.workers
@@ -442,6 +443,7 @@ def copy_book(book: GrantBook) -> GrantBook:
         set(book.unheard),
         book.remembered,
         dict(book.dead),
+        book.settling_ms,
     )
 
 

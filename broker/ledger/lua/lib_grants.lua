@@ -4,6 +4,7 @@
 local SILENT_TICKS = 4
 local IDLE_WORKER_MS, TOMBSTONE_MS, DEFAULT_LEASE_MS = 60000, 3600000, 600000
 local EXPIRIES = 500
+local SETTLING_MS = 2000
 
 local grants = {}
 
@@ -33,8 +34,10 @@ end
 -- The sum over all workers is kept beside them, so that a sync reads its own worker only.
 local function book(worker, cell, count)
   local before = worker.booked[cell] or 0
-  if count ~= before then redis.call('HINCRBY', K.held, cell, count - before) end
-  if redis.call('HGET', K.held, cell) == '0' then redis.call('HDEL', K.held, cell) end
+  if count == before then return end
+  if redis.call('HINCRBY', K.held, cell, count - before) == 0 then
+    redis.call('HDEL', K.held, cell)
+  end
   worker.booked[cell] = count > 0 and count or nil
 end
 
@@ -89,8 +92,10 @@ end
 
 function grants.end_learning()
   if not learning then return end
+  local lasted = now - ledger.since
   local everybody = ledger.known == '1' and redis.call('SCARD', K.unheard) == 0
-  if everybody or now - ledger.since > (tonumber(ledger.lease) or DEFAULT_LEASE_MS) then
+    and lasted >= SETTLING_MS
+  if everybody or lasted > (tonumber(ledger.lease) or DEFAULT_LEASE_MS) then
     grants.stop_learning()
   end
 end

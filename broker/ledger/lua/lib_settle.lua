@@ -136,7 +136,7 @@ end
 
 function Whole:base(cell, workers)
   local pool = self:pool(cell)
-  if not pool then return 0 end
+  if not pool or not self.limits.cells[cell] then return 0 end
   local each = PLENTY * workers
   return math.min(
     math.floor(self.limits.limit / (each * #self.limits.order)),

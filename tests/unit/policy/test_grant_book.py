@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from broker.policy.grant_book import IDLE_WORKER_MS, TOMBSTONE_MS, GrantBook, Told
+from broker.policy.grant_book import IDLE_WORKER_MS, SETTLING_MS, TOMBSTONE_MS, GrantBook, Told
 from broker.policy.grants import Cell, Holding
 from tests.support.grant_world import LEASE_MS, document
 
@@ -135,7 +135,7 @@ def test_while_learning_nothing_is_granted_and_nothing_lapses(book: GrantBook) -
     assert book.held() == {A: 4}
     assert book.sync(told("w", 2, epoch="f", held=2, used=2, want=3), NOW).caps == {A: 2}
     assert book.learning
-    assert book.sync(told("v", 2, epoch="f"), NOW).caps == {}
+    assert book.sync(told("v", 2, epoch="f"), NOW + SETTLING_MS).caps == {}
     assert not book.learning
 
 
@@ -158,7 +158,7 @@ def test_a_report_from_before_is_booked_and_waited_for(book: GrantBook) -> None:
     assert book.sync(told("v", 9, epoch="e", held=3, used=1), NOW).caps == {}
     seen = []
     for report in (told("w", 2, epoch="f"), told("v", 10, epoch="f", held=1, used=1)):
-        book.sync(report, NOW)
+        book.sync(report, NOW + SETTLING_MS)
         seen.append((book.learning, book.held()))
     assert seen == [(True, {A: 3}), (False, {A: 1})]
 
@@ -203,3 +203,19 @@ def test_forgetting_ends_the_lease_too(book: GrantBook) -> None:
     assert book.forget("w")
     assert not book.leases
     assert not book.forget("w")
+
+
+def test_who_joined_after_the_last_write_that_was_kept_is_waited_for(book: GrantBook) -> None:
+    book.sync(told("w"), NOW)
+    book.begin_epoch("f", NOW)
+    seen = []
+    for report, late in (
+        (told("w", 2, epoch="f"), 1),
+        (told("v", 9, epoch="e", held=6, used=6), SETTLING_MS - 1),
+        (told("w", 3, epoch="f", want=1), SETTLING_MS + 1),
+        (told("v", 10, epoch="f", held=6, used=6), SETTLING_MS + 2),
+        (told("w", 4, epoch="f", want=1), SETTLING_MS + 3),
+    ):
+        caps = book.sync(report, NOW + late).caps
+        seen.append((book.learning, caps.get(A, 0)))
+    assert seen == [(True, 0), (True, 0), (True, 0), (False, 6), (False, 0)]

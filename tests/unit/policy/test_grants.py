@@ -285,4 +285,8 @@ class TestTakingBack:
 def test_a_want_for_a_population_without_a_weight_counts_one() -> None:
     limits = document()
     assert Whole(limits, {}).weight(("p", "nobody")) == 1
-    assert Whole(limits, {}).base(("gone", "a"), 1) == 0
+
+
+@pytest.mark.parametrize("cell", [("gone", "a"), ("p", "gone")])
+def test_a_cell_outside_the_document_has_no_base(cell: Cell) -> None:
+    assert Whole(document(), {}).base(cell, 1) == 0
