@@ -17,6 +17,7 @@ from broker.gateway.chunks import ChunkReader
 from broker.gateway.deadlines import NEVER, NO_SLOT
 from broker.gateway.ground import BUFFER, REST
 from broker.gateway.http1 import broken_newline
+from broker.gateway.outbox import Connection
 
 if TYPE_CHECKING:
     from broker.gateway.ground import Ground
@@ -66,13 +67,12 @@ class Doorway(Protocol):
     def broken(self, browser: BrowserConnection, error: ProtocolViolation) -> None: ...
 
 
-class BrowserConnection(asyncio.BufferedProtocol):
+class BrowserConnection(Connection):
     """One connection from a browser."""
 
     __slots__ = ("_chunks", "_doorway", "_early", "_fields", "_full", "_left", "_pending",
                  "_stopped", "_taken", "_taking_since", "_tls", "address", "browsers", "due",
-                 "forwarded", "ground", "listener", "party", "phase", "slot", "transport",
-                 "was_half_closed")  # fmt: skip
+                 "forwarded", "listener", "party", "phase", "slot", "was_half_closed")  # fmt: skip
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class BrowserConnection(asyncio.BufferedProtocol):
         listener: ListenerPlan,
         browsers: set[BrowserConnection],
     ) -> None:
-        self.ground = ground
+        super().__init__(ground)
         self._doorway = doorway
         self.listener = listener
         self.browsers = browsers
@@ -102,7 +102,6 @@ class BrowserConnection(asyncio.BufferedProtocol):
         self._chunks: ChunkReader | None = None
         self._taken = 0
         self._taking_since = 0.0
-        self.transport: asyncio.Transport
 
     # --- the event loop's side
 
@@ -437,6 +436,7 @@ class BrowserConnection(asyncio.BufferedProtocol):
         self.let_read(PIPELINED | PRESSURE | EARLY)
         deadline = self.ground.clock() + self.ground.door.discard_timeout
         self.ground.deadlines.watch(self, deadline)
+        self.flush()
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
 
@@ -452,11 +452,13 @@ class BrowserConnection(asyncio.BufferedProtocol):
             self._pending = None
             self.ground.deadlines.watch(self, self.ground.clock() + self.ground.door.stall_timeout)
             self._full = True
+            self.flush()
             self.transport.close()
 
     def abort(self, *, reset: bool = False) -> None:
         """Close at once. ``reset``: so that an end cannot be taken for a clean one."""
         self.phase = CLOSED
+        self.flush()
         if reset:
             sock = self.transport.get_extra_info("socket")
             if sock is not None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from broker.gateway.deadlines import Deadlines
 from broker.gateway.http1 import HeadReader
+from broker.gateway.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -98,6 +99,7 @@ class Ground:
         self.tracing = tracing
         self.view = memoryview(bytearray(BUFFER))
         self.deadlines = Deadlines(clock())
+        self.outbox = Outbox()
         self.draining = False
         self.emptied = asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()

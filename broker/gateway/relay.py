@@ -120,7 +120,7 @@ class Exchange:
         self.journey.move(self, SENT)
         assert self.pool is not None
         self.ground.deadlines.watch(connection, now + self.pool.deadlines.first_byte)
-        connection.transport.write(data)
+        connection.write(data)
         if held is not None:
             self.browser.let_read(EARLY)
 
@@ -203,7 +203,7 @@ class Exchange:
         connection = self.connection
         if connection is None or connection.closed:
             return
-        connection.transport.write(piece)
+        connection.write(piece)
         if self.state == SENT:
             assert self.pool is not None
             now = self.ground.clock()
@@ -257,7 +257,7 @@ class Exchange:
         if self.head.fields.minor == 0 or (head.status == 100 and not self.head.fields.expects):
             return
         lines = b"\r\n".join((b"HTTP/1.1 " + head.reason, *head.lines, b"\r\n"))
-        self.browser.transport.write(lines)
+        self.browser.write(lines)
 
     def _switch(self, head: ResponseHead, early: bytes) -> None:
         """101: both sides speak something else from here on (RFC 9110 15.2.2)."""
@@ -270,7 +270,7 @@ class Exchange:
         parts += (b"\r\n", early)
         self.status = 101
         self.sent += len(early)
-        self.browser.transport.write(b"".join(parts))
+        self.browser.write(b"".join(parts))
         self.journey.move(self, TUNNEL)
         self.journey.tunnel(self)
 
@@ -329,7 +329,7 @@ class Exchange:
         if self.chunks_out:
             body = self._chunked(body, complete)
         parts.append(body)
-        self.browser.transport.write(b"".join(parts))
+        self.browser.write(b"".join(parts))
         if complete:
             self._complete()
             return
@@ -370,7 +370,7 @@ class Exchange:
         if self.chunks_out:
             data = self._chunked(data, complete)
         if data:
-            self.browser.transport.write(data)
+            self.browser.write(data)
         if complete:
             self._complete()
         elif not self.browser.is_full:
@@ -425,7 +425,7 @@ class Exchange:
         if self.state == STREAMING:
             if self.framing == BY_CLOSE and error is None:
                 if self.chunks_out:
-                    self.browser.transport.write(LAST_CHUNK)
+                    self.browser.write(LAST_CHUNK)
                 self._end("ok")
             else:
                 self._truncate("truncated")
@@ -520,7 +520,7 @@ class Exchange:
         if self.connection is not None:
             self.connection.drop()
             self.connection = None
-        self.browser.transport.write(response)
+        self.browser.write(response)
         self._end(outcome)
 
     def _truncate(self, outcome: str) -> None:

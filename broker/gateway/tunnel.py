@@ -79,12 +79,12 @@ class Tunnel:
         if self._activity and exchange.person is not None:
             exchange.person.last_active = now
         if self._server is not None and not self._server.closed:
-            self._server.transport.write(piece)
+            self._server.write(piece)
 
     def server_data(self, data: bytes) -> None:
         self._exchange.sent += len(data)
         self._last_byte = self._clock()
-        self._browser.transport.write(data)
+        self._browser.write(data)
 
     def browser_full(self) -> None:
         if self._server is not None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from broker.gateway.deadlines import NO_SLOT
+from broker.gateway.outbox import Connection
 
 if TYPE_CHECKING:
     from broker.gateway.ground import Ground, PoolTraffic
@@ -38,14 +39,14 @@ class Party(Protocol):
     def server_late(self, now: float) -> None: ...
 
 
-class ServerConnection(asyncio.BufferedProtocol):
+class ServerConnection(Connection):
     """One connection to one server."""
 
-    __slots__ = ("closed", "due", "ground", "idle_since", "made", "party", "paused", "reused",
-                 "server", "slot", "transport")  # fmt: skip
+    __slots__ = ("closed", "due", "idle_since", "made", "party", "paused", "reused", "server",
+                 "slot")  # fmt: skip
 
     def __init__(self, ground: Ground, server: Server) -> None:
-        self.ground = ground
+        super().__init__(ground)
         self.server = server
         self.party: Party | None = None
         self.due = 0.0
@@ -55,7 +56,6 @@ class ServerConnection(asyncio.BufferedProtocol):
         self.paused = False
         self.reused = False
         self.idle_since = 0.0
-        self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -138,6 +138,7 @@ class ServerConnection(asyncio.BufferedProtocol):
         self.closed = True
         ground = self.ground
         ground.deadlines.watch(self, ground.clock() + ground.door.stall_timeout)
+        self.flush()
         self.transport.close()
 
     def drop(self) -> None:
