@@ -289,6 +289,7 @@ class Stage:
     servers: int = 1
     routes: tuple[RoutePlan, ...] = (RoutePlan(b"/", "feed"),)
     tls: ssl.SSLContext | None = None
+    trust: ssl.SSLContext | None = None
 
     async def __aenter__(self) -> Self:
         self.sessions = FakeSessions()
@@ -342,6 +343,8 @@ class Stage:
     async def browser(self) -> Wire:
         """A new connection to the gateway."""
         kwargs: dict[str, Any] = {}
+        if self.trust is not None:
+            kwargs = {"ssl": self.trust, "server_hostname": FEED.decode().partition(":")[0]}
         wire = Wire(*await asyncio.open_connection("127.0.0.1", self.port, **kwargs))
         self.browsers.append(wire)
         return wire
