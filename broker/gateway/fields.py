@@ -44,6 +44,10 @@ RESPONSE_KINDS: Final = HOP_BY_HOP | {
     b"connection": CONNECTION,
     b"upgrade": UPGRADE,
     b"set-cookie": SET_COOKIE,
+    # What a server says of schemes, ports and keys is not true of the broker in front of it.
+    b"alt-svc": DROP,
+    b"public-key-pins": DROP,
+    b"strict-transport-security": DROP,
 }
 del RESPONSE_KINDS[b"proxy-authenticate"]  # a response's own, RFC 9110 11.7.1: it may be meant
 
@@ -90,7 +94,7 @@ class Lines:
         Raises ProtocolViolation."""
         name, colon, _ = line.partition(b":")
         names = self._names
-        found = names.get(name)
+        found = names.get(name) if colon else None
         if found is None:
             if not colon or not TOKEN.fullmatch(name):
                 raise ProtocolViolation("not a header field (RFC 9112 5)")

@@ -327,7 +327,7 @@ class HeadReader:
                 options += connection_options(value)
             elif kind == UPGRADE:
                 head.upgrade = value.lower()
-            elif value[:13].lower() == b"__host-broker":
+            elif b"__host-broker" in value.lower():  # nameless and quoted ones too
                 head.own_cookies = [*(head.own_cookies or ()), line]
             else:
                 head.lines.append(line)

@@ -110,6 +110,7 @@ class Journey:
         self.sessions = sessions
         self._claims = claims
         self._spending = spending
+        self._queued: dict[str, int] = {}  # who waits for a grant, how many times
         self._status = WaitStatus(claims, ground.clock)
 
     @staticmethod
@@ -384,7 +385,17 @@ class Journey:
         person, pool = exchange.person, exchange.pool
         assert person is not None
         assert pool is not None
-        hold = await cell.wait(person, pool.plan.queue_timeout)
+        queued = self._queued.get(person.name, 0)
+        if person.in_flight + queued >= self._spending.per_employee:
+            exchange.answer(answers.TOO_MANY, retry_after=1)
+            return False
+        self._queued[person.name] = queued + 1
+        try:
+            hold = await cell.wait(person, pool.plan.queue_timeout)
+        finally:
+            self._queued[person.name] -= 1
+            if not self._queued[person.name]:
+                del self._queued[person.name]
         if hold is None:
             retry_after = self.ground.random.randint(1, 4)
             exchange.answer(answers.NO_CONNECTION, retry_after=retry_after)

@@ -47,9 +47,9 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
         self.transport: asyncio.Transport
-        self._outgoing: list[bytes] | None = None
+        self._outgoing: list[bytes | memoryview] | None = None
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         outgoing = self._outgoing
         if outgoing is None:
             self._outgoing = [data]
@@ -62,5 +62,11 @@ class Connection(asyncio.BufferedProtocol):
     def flush(self) -> None:
         """Hand what is kept to the transport. Nothing, when the connection is gone already."""
         outgoing, self._outgoing = self._outgoing, None
-        if outgoing is not None and not self.transport.is_closing():
-            self.transport.write(outgoing[0] if len(outgoing) == 1 else b"".join(outgoing))
+        if outgoing is None or self.transport.is_closing():
+            return
+        if len(outgoing) == 1:
+            self.transport.write(outgoing[0])
+        elif len(outgoing[-1]) >= LARGE:
+            self.transport.writelines(outgoing)
+        else:
+            self.transport.write(b"".join(outgoing))

@@ -16,6 +16,7 @@ from broker.gateway.browser import EARLY, PRESSURE
 from broker.gateway.chunks import LAST_CHUNK, ChunkReader, chunk
 from broker.gateway.http1 import Fields, RequestHead, ResponseHead, broken_newline
 from broker.gateway.identify import is_navigation
+from broker.gateway.outbox import LARGE
 
 if TYPE_CHECKING:
     import asyncio
@@ -118,6 +119,8 @@ class Exchange:
         if connection.reused and self.body_done and self.method in IDEMPOTENT:
             self.replay = data
         self.journey.move(self, SENT)
+        if self.session is not None:  # an upload or a long poll may be revoked as well
+            self.session.streams.add(self)
         assert self.pool is not None
         self.ground.deadlines.watch(connection, now + self.pool.deadlines.first_byte)
         connection.write(data)
@@ -242,10 +245,11 @@ class Exchange:
                 self.partial = data
                 return
             head = self.ground.reader.response(data[:end])
-            data = data[end + 4 :]
             if head.status >= 200:
-                self._respond(head, data)
+                large = len(data) - end > LARGE and head.length is not None
+                self._respond(head, (memoryview(data) if large else data)[end + 4 :])
                 return
+            data = data[end + 4 :]
             if head.status == 101:
                 self._switch(head, data)
                 return
@@ -258,6 +262,8 @@ class Exchange:
             return
         lines = b"\r\n".join((b"HTTP/1.1 " + head.reason, *head.lines, b"\r\n"))
         self.browser.write(lines)
+        if self.browser.is_full:
+            self.browser_full()
 
     def _switch(self, head: ResponseHead, early: bytes) -> None:
         """101: both sides speak something else from here on (RFC 9110 15.2.2)."""
@@ -274,8 +280,9 @@ class Exchange:
         self.journey.move(self, TUNNEL)
         self.journey.tunnel(self)
 
-    def _respond(self, head: ResponseHead, data: bytes) -> None:
-        """The final head, with as much of the body as came with it, in one write."""
+    def _respond(self, head: ResponseHead, data: bytes | memoryview) -> None:
+        """The final head, with as much of the body as came with it, in one write (of two buffers
+        when the body is large and its length known: it is then not copied again)."""
         if self.session is not None and not self.session.valid:
             self.revoke()
             return
@@ -288,13 +295,14 @@ class Exchange:
         if self.renewal is not None or head.own_cookies is not None or self.browser.listener.hsts:
             self._own_lines(head, parts)
         complete = False
-        body = b""
+        body: bytes | memoryview = b""
         if head.status in (204, 304) or self.method == b"HEAD":
             complete = True
             if head.length is not None and head.status != 204:
                 parts.append(b"Content-Length: %d\r\n" % head.length)
-            if data:
-                self.keep_server = False  # a body where none can be (RFC 9112 6.3)
+            promised = head.chunked or (head.status == 204 and head.length)
+            if data or (promised and self.method != b"HEAD"):
+                self.keep_server = False  # a body where none can be (RFC 9112 6.3), or on its way
         elif head.length is not None:
             self.framing = BY_LENGTH
             parts.append(b"Content-Length: %d\r\n" % head.length)
@@ -314,7 +322,7 @@ class Exchange:
             if head.chunked:
                 self.framing = BY_CHUNKS
                 self.chunks = ChunkReader()
-                body, complete = self._decode(data)
+                body, complete = self._decode(bytes(data))
             else:
                 self.framing = BY_CLOSE
                 self.keep_server = False
@@ -327,15 +335,16 @@ class Exchange:
         else:
             parts.append(b"\r\n")
         if self.chunks_out:
-            body = self._chunked(body, complete)
-        parts.append(body)
-        self.browser.write(b"".join(parts))
+            body = self._chunked(bytes(body), complete)
+        if len(body) < LARGE:
+            self.browser.write(b"".join((*parts, body)))
+        else:
+            self.browser.write(b"".join(parts))
+            self.browser.write(body)
         if complete:
             self._complete()
             return
         self.journey.move(self, STREAMING)
-        if self.session is not None:
-            self.session.streams.add(self)
         if self.browser.is_full:
             self.browser_full()
         else:
@@ -396,13 +405,14 @@ class Exchange:
     # --- back-pressure: who cannot take more stops the other side
 
     def browser_full(self) -> None:
-        if self.connection is not None and self.state == STREAMING:
+        if self.connection is not None:
             self.connection.hold_reading()
 
     def browser_drained(self) -> None:
-        if self.connection is not None and self.state == STREAMING:
+        if self.connection is not None:
             self.connection.let_read()
-            self._watch_server()
+            if self.state == STREAMING:
+                self._watch_server()
 
     def server_full(self) -> None:
         self.browser.stop_reading(PRESSURE)
@@ -442,7 +452,7 @@ class Exchange:
             return
         deadlines = self.pool.deadlines
         if self.state == SENT:
-            if not self.body_done and not self.browser.is_held:
+            if self.browser.is_full or (not self.body_done and not self.browser.is_held):
                 # It is the browser that has more to say; it has a deadline of its own.
                 self.ground.deadlines.watch(self.connection, now + deadlines.first_byte)
             else:
@@ -536,7 +546,7 @@ class Exchange:
         """Release everything, once."""
         if self.state == ENDED:
             return
-        if self.state == STREAMING and self.session is not None:
+        if self.session is not None:
             self.session.streams.discard(self)
         self.journey.move(self, ENDED)
         if self.task is not None:

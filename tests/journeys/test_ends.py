@@ -11,6 +11,7 @@ import pytest
 from broker.gateway.plan import DeadlinesPlan
 from tests.support.stage import Stage, get, ok
 
+CHUNKED_MINE = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmine\r\n0\r\n\r\n"
 QUICK = DeadlinesPlan(dial=0.3, first_byte=0.4, between_bytes=0.4)
 
 
@@ -97,14 +98,15 @@ async def test_a_backend_that_breaks_the_protocol_gets_dropped(answer: bytes) ->
         assert stage.log.lines[-1].outcome == "backend_broken"
 
 
-async def test_bytes_after_a_response_never_reach_the_next_browser() -> None:
+@pytest.mark.parametrize("first", [ok(b"mine"), CHUNKED_MINE], ids=["length", "chunked"])
+async def test_bytes_after_a_response_never_reach_the_next_browser(first: bytes) -> None:
     async with Stage() as stage:
         cookie = stage.sessions.log_in("ada")
         browser = await stage.browser()
         await browser.send(get(cookie=cookie))
         backend = await stage.backend.connection()
         await backend.head()
-        await backend.send(ok(b"mine") + ok(b"smuggled"))
+        await backend.send(first + ok(b"smuggled"))
         assert (await browser.response())[2] == b"mine"
         assert await backend.is_closed()
         await browser.send(get(cookie=cookie))
@@ -257,6 +259,57 @@ async def test_revocation_ends_a_stream_at_once() -> None:
         assert await browser.is_closed()
         assert await backend.is_closed()
         assert stage.spending.cell("feed", "everyone").used == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"a" * 1000])
+async def test_revocation_ends_uploads_and_long_polls_too(body: bytes) -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        fields = ("Content-Length: 100000",) if body else ()
+        await browser.send(get("/", *fields, cookie=cookie, method="POST") + body)
+        backend = await stage.backend.connection()
+        await backend.head()
+        assert await backend.exactly(len(body)) == body
+        stage.sessions.revoke(cookie)
+        assert await browser.is_closed()
+        assert await backend.is_closed()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+async def test_a_body_that_may_still_come_is_never_taken_for_the_next_answer(answer: bytes) -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get(cookie=cookie))
+        backend = await stage.backend.connection()
+        await backend.head()
+        await backend.send(answer)
+        await browser.head()
+        assert await backend.is_closed()
+
+
+async def test_a_flood_of_interim_responses_is_held_back() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get(cookie=cookie))
+        backend = await stage.backend.connection()
+        await backend.head()
+        hint = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"a" * 4000 + b"\r\n\r\n"
+        backend.writer.write(hint * 8000)
+        await asyncio.sleep(0.5)
+        (gate,) = stage.gateway._browsers
+        assert gate.transport.get_write_buffer_size() <= 512 * 1024
+        assert backend.writer.transport.get_write_buffer_size() > 16 * 1024 * 1024
+        browser.reset()
 
 
 async def test_events_are_not_buffered() -> None:

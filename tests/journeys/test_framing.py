@@ -179,6 +179,17 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         assert stage.backend.accepted == 1
 
 
+async def test_a_flood_of_pipelined_requests_is_not_read_ahead() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        request = get("/", cookie=cookie)
+        browser.writer.write(request * (16 * 1024 * 1024 // len(request)))
+        await (await stage.backend.connection()).head()
+        await asyncio.sleep(0.2)
+        assert browser.writer.transport.get_write_buffer_size() > 8 * 1024 * 1024
+
+
 async def test_a_head_that_comes_byte_by_byte() -> None:
     async with Stage() as stage:
         cookie = stage.sessions.log_in("ada")

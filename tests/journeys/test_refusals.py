@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -231,6 +232,24 @@ async def test_more_connections_than_one_employee_may_have_get_429() -> None:
         third = await stage.browser()
         await third.send(get(cookie=cookie))
         assert (await third.response())[0] == 429
+
+
+async def test_those_who_wait_count_as_well() -> None:
+    async with Stage(grant=0, per_employee=3, queue_timeout=5.0) as stage:
+        cookie = stage.sessions.log_in("ada")
+        browsers = [await stage.browser() for _ in range(4)]
+        for browser in browsers[:3]:
+            await browser.send(get(cookie=cookie))
+            await asyncio.sleep(0.01)
+        await browsers[3].send(get(cookie=cookie))
+        assert (await browsers[3].response())[0] == 429
+        stage.cell().cap = 100
+        stage.cell().serve_waiters()
+        for _ in range(3):
+            backend = await stage.backend.connection()
+            await backend.head()
+            await backend.send(ok())
+        assert stage.backend.accepted == 3
 
 
 async def test_reserved_paths() -> None:

@@ -313,7 +313,13 @@ class Stage:
         self.port = sock.getsockname()[1]
         await self.gateway.start([(sock, ListenerPlan("public"), self.tls)])
         self.browsers: list[Wire] = []
+        self.accidents: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(self._accident)
         return self
+
+    def _accident(self, _: object, context: dict[str, Any]) -> None:
+        """An exception in one of the loop's callbacks: never part of the play."""
+        self.accidents.append(context)
 
     def _short(self) -> None:
         self.shorts += 1
@@ -366,6 +372,7 @@ class Stage:
         finally:
             for backend in (*self.started, self.portal):
                 await backend.close()
+        assert not self.accidents
 
 
 def get(

@@ -206,6 +206,34 @@ def test_broken_responses_are_refused(head: bytes, rule: str) -> None:
     assert caught.value.status == 502, rule
 
 
+def test_a_line_without_a_colon_is_refused_even_if_its_name_is_known() -> None:
+    keep = reader()
+    keep.request(b"GET / HTTP/1.1\r\nHost: a\r\nFoo: 1")
+    keep.response(b"HTTP/1.1 200 OK\r\nFoo: 1")
+    with pytest.raises(ProtocolViolation):
+        keep.request(b"GET / HTTP/1.1\r\nHost: a\r\nFoo")
+    with pytest.raises(ProtocolViolation):
+        keep.response(b"HTTP/1.1 200 OK\r\nFoo")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"__Host-broker=x", b"\t __HOST-BROKER=x", b"=__Host-broker=x", b'"__Host-broker"=x',
+     b";__Host-broker=x", b"__Host-broker", b"__Host-broker-lang=x"],
+)  # fmt: skip
+def test_no_application_plants_a_cookie_of_ours(value: bytes) -> None:
+    head = reader().response(b"HTTP/1.1 200 OK\r\nSet-Cookie: " + value)
+    assert not head.lines
+    assert head.own_cookies is not None
+
+
+def test_what_a_server_says_of_its_own_address_ends_here() -> None:
+    head = reader().response(
+        b'HTTP/1.1 200 OK\r\nStrict-Transport-Security: max-age=0\r\nAlt-Svc: h3=":1"\r\nA: b'
+    )
+    assert head.lines == [b"A: b"]
+
+
 def test_a_good_response() -> None:
     head: ResponseHead = reader().response(
         b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\nKeep-Alive: x\r\nSet-Cookie: a=1\r\n"
