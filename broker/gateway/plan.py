@@ -137,8 +137,7 @@ class ListenerPlan:
 
 @dataclass(frozen=True, slots=True)
 class GatewayPlan:
-    """Everything. ``hosts`` include home; ``portal`` names the portal's pool in ``pools``.
-    ``via``: the worker's short public name in request ids and nowhere else."""
+    """Everything. ``hosts`` include home; ``portal`` names the portal's pool in ``pools``."""
 
     door: DoorPlan
     hosts: tuple[HostPlan, ...]
