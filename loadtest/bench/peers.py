@@ -1,7 +1,8 @@
 """The peers: each started with one worker and the duties its name says, on a free loopback port.
 
 nginx is bare; nginx-auth asks an authentication service for every request (auth_request), counts
-connections per session (limit_conn), sets the identity header and writes a JSON log; envoy is bare,
+connections per session (limit_conn), passes on who it is in four headers as the broker does, and
+writes a JSON log; envoy is bare,
 one thread; aiohttp is the naive proxy one would write in an afternoon. A peer that is not installed
 is reported as missing by name.
 """
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-AUTH_COOKIE = "session=eyJhbGciOiJIUzI1NiJ9.0123456789abcdef0123456789abcdef.signature"
+# As long as the broker's own session cookie, so that every proxy reads as many bytes.
+COOKIE = "theme=dark; session=" + "eyJhbGciOiJIUzI1NiJ9." + "0123456789abcdef" * 25
+IDENTITY = {
+    "X-Remote-User": "anna.kowalska",
+    "X-Remote-Groups": "cn=sales,ou=groups,dc=intranet,dc=example",
+    "X-Remote-Population": "sales",
+    "X-Broker-Assertion": "eyJhbGciOiJFUzI1NiJ9." + "0123456789abcdef" * 24,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,7 @@ class Target:
     name: str
     url: str
     pid: int
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=lambda: {"Cookie": COOKIE})
 
 
 class Missing(Exception):
@@ -91,7 +99,7 @@ BACKEND = """
   server {{
     listen 127.0.0.1:{port} reuseport;
     location / {{ default_type text/html; return 200 "{page}"; }}
-    location = /auth {{ add_header X-Remote-User anna; return 204; }}
+    location = /auth {{ {identity} return 204; }}
   }}
 """
 
@@ -107,20 +115,19 @@ BARE = """
 
 AUTH = """
   log_format json escape=json '{{"time":"$time_iso8601","address":"$remote_addr",'
-    '"employee":"$user","method":"$request_method","path":"$uri","status":$status,'
+    '"employee":"$x_remote_user","method":"$request_method","path":"$uri","status":$status,'
     '"bytes":$body_bytes_sent,"seconds":$request_time,"upstream":"$upstream_addr",'
     '"upstream_seconds":"$upstream_response_time","id":"$request_id"}}';
   access_log {folder}/access.log json buffer=64k flush=1s;
   limit_conn_zone $cookie_session zone=sessions:10m;
-  map $upstream_http_x_remote_user $user {{ default $upstream_http_x_remote_user; }}
   upstream backend {{ server 127.0.0.1:{backend}; keepalive 256; keepalive_requests 100000000; }}
   server {{
     listen 127.0.0.1:{port};
     location / {{
-      auth_request /auth; auth_request_set $employee $upstream_http_x_remote_user;
+      auth_request /auth; {taken}
       limit_conn sessions 4096;
       proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_set_header Host $host; proxy_set_header X-Remote-User $employee;
+      proxy_set_header Host $host; {passed}
       proxy_set_header X-Request-Id $request_id;
       proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
     }}
@@ -179,7 +186,8 @@ def backend(folder: Path, page_bytes: int = 1024) -> Iterator[int]:
     """The application server behind all of them: nginx answering from memory. Yields its port."""
     port = free_port()
     page = ("<p>remote access</p>" * (page_bytes // 20 + 1))[:page_bytes]
-    command = _nginx(folder, BACKEND.format(port=port, page=page))
+    identity = " ".join(f'add_header {name} "{value}";' for name, value in IDENTITY.items())
+    command = _nginx(folder, BACKEND.format(port=port, page=page, identity=identity))
     with running(command, port, folder / "log"):
         yield port
 
@@ -195,11 +203,25 @@ def nginx(folder: Path, backend_port: int) -> Iterator[Target]:
 @contextmanager
 def nginx_auth(folder: Path, backend_port: int) -> Iterator[Target]:
     port = free_port()
-    command = _nginx(folder, AUTH.format(port=port, backend=backend_port, folder=folder))
+    command = _nginx(folder, _authenticating(port, backend_port, folder))
     with running(command, port, folder / "log") as process:
-        yield Target(
-            "nginx-auth", f"http://127.0.0.1:{port}/", process.pid, {"Cookie": AUTH_COOKIE}
-        )
+        yield Target("nginx-auth", f"http://127.0.0.1:{port}/", process.pid)
+
+
+def _authenticating(port: int, backend_port: int, folder: Path) -> str:
+    variables = {name: "$" + name.lower().replace("-", "_") for name in IDENTITY}
+    taken = (
+        f"auth_request_set {variable} $upstream_http_{variable[1:]};"
+        for variable in variables.values()
+    )
+    passed = (f"proxy_set_header {name} {variable};" for name, variable in variables.items())
+    return AUTH.format(
+        port=port,
+        backend=backend_port,
+        folder=folder,
+        taken=" ".join(taken),
+        passed=" ".join(passed),
+    )
 
 
 @contextmanager
