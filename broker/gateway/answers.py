@@ -77,6 +77,12 @@ LEDGER_AWAY: Final = Reason(
     mark("Places cannot be checked at this moment. Please try again shortly."),
     "ledger_away",
 )
+LEARNING: Final = Reason(
+    503,
+    mark("Places are being checked after a fault; yours is kept. Please try again shortly."),
+    "learning",
+)
+FAILED: Final = Reason(500, mark("Something went wrong on our side. Please try again."), "failed")
 TOO_LATE: Final = Reason(
     504, mark("The application took too long to answer. Please try again."), "no_server"
 )
@@ -84,7 +90,8 @@ TOO_LATE: Final = Reason(
 REASONS: Final = (
     BAD_REQUEST, UNKNOWN_HOST, STRANGER, NOT_ADMITTED, WRONG_ORIGIN, NOT_FOUND, NOT_ALLOWED,
     TOO_SLOW, TOO_LARGE, LONG_TARGET, EXPECTATION, TOO_MANY, TOO_SOON, LARGE_HEAD, NO_SERVER,
-    BROKEN_ANSWER, NO_SEAT, NO_CONNECTION, LEDGER_AWAY, TOO_LATE,
+    BROKEN_ANSWER, NO_SEAT, NO_CONNECTION, LEDGER_AWAY, LEARNING, FAILED,
+    TOO_LATE,
 )  # fmt: skip
 BY_STATUS: Final = {
     400: BAD_REQUEST, 408: TOO_SLOW, 413: TOO_LARGE, 414: LONG_TARGET, 417: EXPECTATION,

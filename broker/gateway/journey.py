@@ -30,7 +30,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final, TypeVarTuple, Unpack
 
-from broker.errors import BrokerError, LedgerAway, ProtocolViolation
+from broker.errors import BrokerError, LedgerAway, LedgerLearning, ProtocolViolation
 from broker.gateway import answers, route
 from broker.gateway.browser import EARLY
 from broker.gateway.http1 import Fields, RequestHead
@@ -110,7 +110,6 @@ class Journey:
         self.sessions = sessions
         self._claims = claims
         self._spending = spending
-        self._queued: dict[str, int] = {}  # who waits for a grant, how many times
         self._status = WaitStatus(claims, ground.clock)
 
     @staticmethod
@@ -241,7 +240,6 @@ class Journey:
                     return
                 exchange.session = session
                 exchange.person = session.person
-                exchange.renewal = self.sessions.renewal(session, cookie, now)
             exchange.identified_at = now
         route_ = exchange.route
         if route_ is None:
@@ -260,7 +258,7 @@ class Journey:
             if person.seat_until <= now:
                 self._leave(exchange, self._claim)
                 return
-            if person.in_flight >= self._spending.per_employee:
+            if person.in_flight + person.waiting >= self._spending.per_employee:
                 exchange.answer(answers.TOO_MANY, retry_after=1)
                 return
             cell = route_.cells.get(person.population)
@@ -284,6 +282,9 @@ class Journey:
         assert pool is not None
         if not exchange.admitted_at:
             exchange.admitted_at = now
+        # Only now: what a reissued token says of the seat is known after the claim.
+        if exchange.session is not None and exchange.cookie is not None:
+            exchange.renewal = self.sessions.renewal(exchange.session, exchange.cookie, now)
         server = pool.choose(exchange.avoid or frozenset())
         if server is None:
             exchange.fail(answers.NO_SERVER, "no_server")
@@ -340,16 +341,20 @@ class Journey:
             go_on = await step(exchange, *given)
         except LedgerAway:
             exchange.task = None
-            self._away(exchange)
+            self._undecided(exchange, answers.LEDGER_AWAY)
+            return
+        except LedgerLearning:
+            exchange.task = None
+            self._undecided(exchange, answers.LEARNING)
             return
         except BrokerError as error:
             exchange.task = None
             _log.warning("a request was given up: %s", error.reason)
-            exchange.fail(answers.LEDGER_AWAY, "failed")
+            exchange.fail(answers.FAILED, "failed")
             return
         except Exception:
             exchange.task = None
-            exchange.fail(answers.LEDGER_AWAY, "failed")
+            exchange.fail(answers.FAILED, "failed")
             raise  # the gateway logs it with its traceback
         exchange.task = None
         if go_on and exchange.state == WAITING:
@@ -362,8 +367,6 @@ class Journey:
         else:
             exchange.session = session
             exchange.person = session.person
-            now = self.ground.clock()
-            exchange.renewal = self.sessions.renewal(session, cookie, now)
         exchange.identified_at = self.ground.clock()
         return True
 
@@ -375,28 +378,23 @@ class Journey:
             return True
         if answer.state == "not_admitted":
             self._turn_away(exchange, answers.NOT_ADMITTED, NOT_ADMITTED, answer.state)
-        elif exchange.head.fields.has_body:
-            self._turn_away(exchange, answers.NO_SEAT, BODY_LOST, answer.state)
-        else:
-            self._turn_away(exchange, answers.NO_SEAT, WAIT, answer.state)
+            return False
+        reason = answers.LEARNING if answer.state == "learning" else answers.NO_SEAT
+        page = BODY_LOST if exchange.head.fields.has_body else WAIT
+        self._turn_away(exchange, reason, page, answer.state)
         return False
 
     async def _queue(self, exchange: Exchange, cell: Cell) -> bool:
         person, pool = exchange.person, exchange.pool
         assert person is not None
         assert pool is not None
-        queued = self._queued.get(person.name, 0)
-        if person.in_flight + queued >= self._spending.per_employee:
+        if person.in_flight + person.waiting >= self._spending.per_employee:
             exchange.answer(answers.TOO_MANY, retry_after=1)
             return False
-        self._queued[person.name] = queued + 1
-        try:
-            hold = await cell.wait(person, pool.plan.queue_timeout)
-        finally:
-            self._queued[person.name] -= 1
-            if not self._queued[person.name]:
-                del self._queued[person.name]
+        hold = await cell.wait(person, pool.plan.queue_timeout)
         if hold is None:
+            if not cell.cap:  # another worker may have something to spend
+                exchange.keep = False
             retry_after = self.ground.random.randint(1, 4)
             exchange.answer(answers.NO_CONNECTION, retry_after=retry_after)
             return False
@@ -419,11 +417,12 @@ class Journey:
         exchange.send(connection, self.ground.clock())
         return False
 
-    def _away(self, exchange: Exchange) -> None:
-        """The ledger is away and neither signature nor memory can decide: a true message."""
-        exchange.answer(
-            answers.LEDGER_AWAY, outcome="ledger_away", retry_after=self.ground.random.randint(2, 8)
-        )
+    def _undecided(self, exchange: Exchange, reason: Reason) -> None:
+        """Neither signature nor memory can decide, and the ledger cannot be asked. The connection is
+        closed, for the next one may lead to a worker that knows this employee."""
+        exchange.keep = False
+        retry_after = self.ground.random.randint(2, 8)
+        exchange.answer(reason, outcome=reason.counted, retry_after=retry_after)
 
     # --- refusals of a person, and what the portal says for us
 

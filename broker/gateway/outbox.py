@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from broker.gateway.ground import Ground
 
 LARGE: Final = 16 * 1024  # bytes from which a piece is written at once
+MANY: Final = 16  # pieces of one connection that are kept: one turn may read 2 MiB from a peer
 
 
 class Outbox:
@@ -56,6 +57,9 @@ class Connection(asyncio.BufferedProtocol):
             self.ground.outbox.add(self)
         else:
             outgoing.append(data)
+            if len(outgoing) >= MANY:
+                self.flush()
+                return
         if len(data) >= LARGE:
             self.flush()
 

@@ -156,15 +156,11 @@ class Gateway:
 
     def _close_fenced(self, now: float) -> None:
         """A lease is about to lapse: what is in flight on it must be closed before it does."""
-        fenced = [cell for cell in self._spending.all() if cell.used and now >= cell.fence_at]
+        fenced = {cell for cell in self._spending.all() if cell.used and now >= cell.fence_at}
         if not fenced:
             return
-        names = {(cell.pool, cell.population) for cell in fenced}
         for exchange in self._in_flight():
-            pool, person = exchange.pool, exchange.person
-            if pool is None or person is None or exchange.hold is None:
-                continue
-            if (pool.name, person.population) in names:
+            if exchange.hold is not None and exchange.hold.cell in fenced:
                 exchange.lapse()
 
     def _in_flight(self) -> list[Exchange]:

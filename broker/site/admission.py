@@ -42,6 +42,7 @@ class Person:
         "seat_until",
         "sessions",
         "touched_at",
+        "waiting",
     )
 
     def __init__(self, name: str, population: str, log_name: str) -> None:
@@ -52,6 +53,7 @@ class Person:
         self.last_active = 0.0
         self.touched_at = 0.0
         self.in_flight = 0
+        self.waiting = 0
         self.sessions: set[Session] = set()
 
     def seated_as(self, population: str) -> None:
@@ -104,12 +106,13 @@ class Session:
 
 
 class Hold:
-    """One connection in flight, counted once. ``release`` is idempotent: twice changes nothing."""
+    """One connection in flight, counted once. ``release`` is idempotent: twice changes nothing.
+    ``cell`` is where it is counted, None once released."""
 
-    __slots__ = ("_cell", "_person")
+    __slots__ = ("_person", "cell")
 
     def __init__(self, cell: Cell, person: Person) -> None:
-        self._cell: Cell | None = cell
+        self.cell: Cell | None = cell
         self._person = person
         cell.used += 1
         if cell.used > cell.peak:
@@ -117,10 +120,10 @@ class Hold:
         person.in_flight += 1
 
     def release(self) -> None:
-        cell = self._cell
+        cell = self.cell
         if cell is None:
             return
-        self._cell = None
+        self.cell = None
         cell.used -= 1
         self._person.in_flight -= 1
         if cell.waiters:
@@ -169,6 +172,7 @@ class Cell:
         future: asyncio.Future[Hold | None] = loop.create_future()
         waiter = Waiter(person, future, self.clock())
         self.waiters.append(waiter)
+        person.waiting += 1
         self.short()
         timer = loop.call_later(seconds, waiter.give_up)
         try:
@@ -179,6 +183,7 @@ class Cell:
                 hold.release()
             raise
         finally:
+            person.waiting -= 1
             timer.cancel()
             waiter.give_up()
             if waiter in self.waiters:

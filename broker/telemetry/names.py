@@ -238,6 +238,8 @@ REFUSAL_REASONS = (
     "per_address",
     "no_server",
     "ledger_away",
+    "learning",
+    "failed",
     "unknown_host",
     "too_large",
     "too_slow",
