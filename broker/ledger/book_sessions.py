@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from broker.errors import LedgerLearning
 from broker.ledger.book_seats import text
 from broker.ledger.port import Revocation, SessionRecord
 from broker.ledger.restoring import seats_to_restore
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from broker.ledger.port import RevocationKind
 
 RESTORED_ENTRIES = 250  # per call
+UNDECIDED = 2  # session.lua: perhaps not written back yet
 
 
 class BookSessions:
@@ -45,7 +47,10 @@ class BookSessions:
         return tuple(text(session_id) for session_id in evicted)
 
     async def session(self, session_id: str) -> SessionRecord | None:
-        return _record(await self._scripts.run("session", session_id))
+        found, *record = await self._scripts.run("session", session_id)
+        if found == UNDECIDED:
+            raise LedgerLearning("The ledger is learning and does not know this session yet.")
+        return _record(record[0]) if record else None
 
     async def sessions(self, employee: str) -> Sequence[SessionRecord]:
         found = await self._scripts.run("sessions", employee)

@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from broker.errors import LedgerAway, Stale
+from broker.errors import LedgerAway, LedgerLearning, Stale
 from broker.ledger import reporting
 from broker.ledger.memory_seats import MemorySeats
 from broker.ledger.memory_sessions import MemorySessions
@@ -199,7 +199,10 @@ class MemoryLedger:
 
     async def session(self, session_id: str) -> SessionRecord | None:
         self._call()
-        return self.seat_sessions.session(session_id)
+        record = self.seat_sessions.session(session_id)
+        if record is None and self.state.learning and not self.seat_sessions.knows(session_id):
+            raise LedgerLearning("The ledger is learning and does not know this session yet.")
+        return record
 
     async def sessions(self, employee: str) -> Sequence[SessionRecord]:
         self._call()

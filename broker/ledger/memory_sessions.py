@@ -57,6 +57,10 @@ class MemorySessions:
             return None
         return record
 
+    def knows(self, session_id: str) -> bool:
+        """Whether it is written here at all, valid or not."""
+        return session_id in self._records
+
     def sessions(self, employee: str) -> tuple[SessionRecord, ...]:
         return tuple(r for r in self._of(employee) if self.session(r.id) is not None)
 

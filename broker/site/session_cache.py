@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from broker.errors import LedgerAway
+from broker.errors import LedgerAway, LedgerLearning
 from broker.ledger.port import Ledger, Revocation, SessionRecord
 from broker.site.admission import Person, Session
 from broker.site.identity import identity_headers
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from broker.site.ledger_time import LedgerTime
 
+PROVISIONAL = 15.0  # seconds after which a session known by its signature alone is looked up again
 ASSERTION_REUSE = ASSERTION_SECONDS - 15
 COOKIE_ATTRIBUTES = "; Path=/; Secure; HttpOnly; SameSite=Lax"
 
@@ -32,13 +33,17 @@ COOKIE_ATTRIBUTES = "; Path=/; Secure; HttpOnly; SameSite=Lax"
 @dataclass(slots=True)
 class CachedCookie:
     """One cookie value seen on this worker. ``until`` and ``renew_at`` are CLOCK_BOOTTIME seconds.
-    ``renewed`` keeps the successor so that parallel requests get one and the same."""
+    ``seat_epoch``: the epoch of the seat that the token states, "" for none. ``renewed`` keeps the
+    successor so that parallel requests get one and the same, and ``renewed_epoch`` that of its
+    seat."""
 
     session: Session
     host: bytes
     until: float
     renew_at: float
+    seat_epoch: str
     renewed: bytes | None = None
+    renewed_epoch: str = ""
 
 
 class SessionCache:
@@ -70,6 +75,7 @@ class SessionCache:
         self._records: dict[str, SessionRecord] = {}
         self._people: dict[str, Person] = {}
         self._ends: list[tuple[float, str]] = []
+        self._provisional: set[str] = set()
         self._revocations: deque[Revocation] = deque()
 
     # --- the fast path
@@ -93,7 +99,7 @@ class SessionCache:
         if claims is None or self._revoked(claims):
             return None
         session = self._sessions.get(claims.session_id)
-        if session is None:
+        if session is None or session.id in self._provisional:
             session = await self._meet(claims)
             if session is None:
                 return None
@@ -105,25 +111,39 @@ class SessionCache:
         return session
 
     async def _meet(self, claims: SessionClaims) -> Session | None:
-        """A session new to this worker: by its record, or (Redis away) by its signature."""
+        """A session new to this worker: by its record. While Redis is away, or has forgotten it and
+        is learning, by its signature, and then only until the record can be read."""
         try:
             record = await self._ledger.session(claims.session_id)
-        except LedgerAway:
+            provisional = False
+        except (LedgerAway, LedgerLearning):
             if claims.expired:
                 raise
-            record = SessionRecord(
-                id=claims.session_id,
-                employee=claims.employee,
-                display_name=claims.employee,
-                population=claims.population,
-                groups=claims.groups or (),
-                created_ms=claims.created_ms,
-                ends_ms=claims.ends_ms,
-            )
-        if record is None or record.employee != claims.employee or self._revoked(claims):
-            return None
+            record = _stated(claims)
+            provisional = True
         known = self._sessions.get(claims.session_id)
+        if record is None or record.employee != claims.employee or self._revoked(claims):
+            if known is not None:
+                self._drop(known)
+            return None
+        if provisional:
+            if known is None:
+                self._provisional.add(claims.session_id)
+                known = self._admit_record(record)
+            return known
+        if known is not None and claims.session_id in self._provisional:
+            self._provisional.discard(claims.session_id)
+            self._complete(known, record)
         return known if known is not None else self._admit_record(record)
+
+    def _complete(self, session: Session, record: SessionRecord) -> None:
+        """What the signature could not say: the name, and groups that did not fit."""
+        self._records[record.id] = record
+        session.display_name = record.display_name
+        session.groups = record.groups
+        person = session.person
+        session.headers = identity_headers(person.name, record.groups, person.population)
+        session.assertions.clear()
 
     def _admit_record(self, record: SessionRecord) -> Session:
         person = self._people.get(record.employee)
@@ -158,21 +178,34 @@ class SessionCache:
         else:
             age = min(max(self._wall_clock() - claims.issued_at, 0.0), lifetime)
             left = lifetime - age
-        entry = CachedCookie(session, host, now + left, now + self._token_refresh - age)
+        if session.id in self._provisional:
+            left = min(left, PROVISIONAL)
+        seat_epoch = claims.seat_epoch if claims.seat_until_ms else ""
+        renew_at = now + self._token_refresh - age
+        entry = CachedCookie(session, host, now + left, renew_at, seat_epoch)
         self._cookies[cookie] = entry
         self._oldest.append((entry.until, cookie))
 
     # --- what answers carry
 
     def renewal(self, session: Session, cookie: bytes, now: float) -> bytes | None:
+        """A token is reissued when it is old; and at once when the seat is known but the token does
+        not state it (in this epoch), since with it any worker may serve while Redis is away."""
         entry = self._cookies.get(cookie)
-        if entry is None or now < entry.renew_at or not session.valid:
+        if entry is None or not session.valid:
             return None
-        if entry.renewed is None:
+        epoch = self._ledger_time.epoch
+        if entry.seat_epoch == epoch or session.person.seat_until <= now:
+            if now < entry.renew_at:
+                return None
+            epoch = entry.seat_epoch if session.person.seat_until <= now else epoch
+        if entry.renewed is None or entry.renewed_epoch != epoch:
             record = self._records[session.id]
             host = entry.host.decode("ascii")
-            token = self._tokens.session_cookie(record, host, self._seat_claim(session.person, now))
+            seat = self._seat_claim(session.person, now)
+            token = self._tokens.session_cookie(record, host, seat)
             entry.renewed = token.encode("ascii")
+            entry.renewed_epoch = epoch
         return b"__Host-broker=" + entry.renewed + COOKIE_ATTRIBUTES.encode("ascii")
 
     def _seat_claim(self, person: Person, now: float) -> SeatClaim | None:
@@ -216,6 +249,7 @@ class SessionCache:
         session.valid = False
         self._sessions.pop(session.id, None)
         self._records.pop(session.id, None)
+        self._provisional.discard(session.id)
         person = session.person
         person.sessions.discard(session)
         for stream in list(session.streams):
@@ -236,6 +270,11 @@ class SessionCache:
 
     # --- for the sync
 
+    def shorten_seats(self, trusted: float) -> None:
+        """The idle time became shorter: no seat is trusted longer than the new one allows."""
+        for person in self._people.values():
+            person.seat_until = min(person.seat_until, person.last_active + trusted)
+
     def person(self, name: str) -> Person | None:
         return self._people.get(name)
 
@@ -246,8 +285,9 @@ class SessionCache:
         return list(self._people.values())
 
     def records(self) -> list[SessionRecord]:
-        """What this worker can write back after the ledger lost its memory."""
-        return list(self._records.values())
+        """What this worker can write back after the ledger lost its memory: what it has read,
+        and no guesses at it."""
+        return [r for r in self._records.values() if r.id not in self._provisional]
 
     def revocations(self) -> list[Revocation]:
         return list(self._revocations)
@@ -268,6 +308,19 @@ class SessionCache:
         horizon = self._ledger_time.now_ms() - self._lifetime_ms
         while self._revocations and self._revocations[0].ledger_ms < horizon:
             self._revocations.popleft()
+
+
+def _stated(claims: SessionClaims) -> SessionRecord:
+    """The record as far as the token itself states it."""
+    return SessionRecord(
+        id=claims.session_id,
+        employee=claims.employee,
+        display_name=claims.employee,
+        population=claims.population,
+        groups=claims.groups or (),
+        created_ms=claims.created_ms,
+        ends_ms=claims.ends_ms,
+    )
 
 
 def names(

@@ -50,7 +50,6 @@ class Sync:
         ledger_time: LedgerTime,
         wake: asyncio.Event,
         clock: Callable[[], float],
-        on_limits: Callable[[LimitsDocument], None] = lambda document: None,
     ) -> None:
         self._book = book
         self._ledger = ledger
@@ -59,14 +58,15 @@ class Sync:
         self._ledger_time = ledger_time
         self._wake = wake
         self._clock = clock
-        self._on_limits = on_limits
         self._to_touch: deque[Person] = deque()
         self._touches_due = 0.0
+        self._round_due = 0.0
         self.limits: LimitsDocument | None = None
         self.queues: dict[str, QueueView] = {}
         self.revocations_known = 0
         self.up = False
         self.epoch_changes = 0
+        self._owes_what_it_knows = False
 
     @property
     def learning(self) -> bool:
@@ -79,6 +79,10 @@ class Sync:
     def idle(self) -> float:
         """The idle time in force, in seconds."""
         return self.limits.idle_ms / 1000 if self.limits is not None else DEFAULT_IDLE
+
+    def configured(self, digest: str) -> None:
+        """Another configuration has been read: the next report says so."""
+        self._book.digest = digest
 
     # --- the loop
 
@@ -125,6 +129,8 @@ class Sync:
     async def once(self) -> bool:
         """One sync. True when the next should follow at once."""
         now = self._clock()
+        if self._owes_what_it_knows and not await self._pay_back(now):
+            return False
         told = self._book.report(now, self._uses())
         self._apply_caps()  # the debits, before anything is sent
         touched = self._due_touches(now)
@@ -177,20 +183,22 @@ class Sync:
                 cell.serve_waiters()
 
     def _due_touches(self, now: float) -> list[Person]:
-        """A part of the people each tick, everybody once in TOUCH_EVERY: who was active since their
-        last touch, and who holds a tunnel open and might have lost the seat meanwhile."""
+        """A part of the people each tick, everybody once in QUIET seconds: who was active since a
+        touch that is TOUCH_EVERY old, and who holds a tunnel open and may have lost the seat."""
         if now < self._touches_due:
             return []
         self._touches_due = now + self._book.tick
         if not self._to_touch:
+            if now < self._round_due:
+                return []
+            self._round_due = now + QUIET
             self._to_touch.extend(self._sessions.people())
-        rounds = max(1, int(TOUCH_EVERY / self._book.tick))
-        share = -(-self._sessions.people_count() // rounds)
+        share = -(-self._sessions.people_count() // max(1, int(QUIET / self._book.tick)))
         due = []
         for _ in range(min(share, len(self._to_touch))):
             person = self._to_touch.popleft()
             active = person.seat_until > 0.0 and person.last_active > person.touched_at
-            if active or any(session.streams for session in person.sessions):
+            if (active and now - person.touched_at >= TOUCH_EVERY) or any(session.streams for session in person.sessions):
                 due.append(person)
         return due
 
@@ -212,7 +220,7 @@ class Sync:
         self._sessions.sweep(sent_at)
         if reply.limits is not None:
             self.limits = reply.limits
-            self._on_limits(reply.limits)
+            self._sessions.shorten_seats(trusted_for(self.idle()))
         self._apply_caps()
         return reply.limits is not None or self._book.due  # to acknowledge, or to give back
 
@@ -232,19 +240,26 @@ class Sync:
                         stream.revoke()
 
     async def _meet_epoch(self, reply: SyncReply, sent_at: float) -> None:
-        """The ledger lost its memory, or this is the first word from it: write back what is known,
-        revocations first; what is held goes on meanwhile."""
+        """The ledger lost its memory, or this is the first word from it. What is held goes on."""
         first = not self._ledger_time.epoch
         self._ledger_time.heard(reply.epoch, reply.ledger_ms, sent_at)
         self.revocations_known = 0
         if first:
             return
         self.epoch_changes += 1
-        _log.warning("the ledger has a new epoch: writing back sessions and seats")
+        self._owes_what_it_knows = True
+
+    async def _pay_back(self, now: float) -> bool:
+        """Before this worker is heard in the new epoch: once all are heard, learning ends and what
+        nobody has written back is given to others."""
         try:
-            await self._write_back(sent_at)
+            await self._write_back(now)
         except LedgerAway as away:
-            _log.warning("not everything was written back: %s", away.reason)
+            _log.warning("not written back yet: %s", away.reason)
+            return False
+        self._owes_what_it_knows = False
+        _log.warning("the ledger has a new epoch: sessions and seats are written back")
+        return True
 
     async def _write_back(self, now: float) -> None:
         seats = [

@@ -160,6 +160,9 @@ class _Worker:
             for population in settings.populations:
                 self._spending.cell(pool, population.name)
         self._gateway.replace(plan)
+        self._spending.per_employee = settings.connections.per_employee
+        self._digest = digest(settings)
+        self._sync.configured(self._digest)
         _log.info("reloaded")
 
     # --- what others may see

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from broker.errors import LedgerAway
+from broker.errors import LedgerAway, LedgerLearning
 from broker.ledger.port import Ledger, Revocation, SeatAnswer, SessionRecord
 from broker.site.claims import Claims, trusted_for
 from broker.site.identity import identity_headers
@@ -33,6 +33,7 @@ class Records:
     def __init__(self) -> None:
         self.known: dict[str, SessionRecord] = {}
         self.away = False
+        self.learning = False
         self.asked = 0
         self.admitted = 0
         self.gate: asyncio.Event | None = None
@@ -42,6 +43,8 @@ class Records:
         self.asked += 1
         if self.away:
             raise LedgerAway("Redis is away")
+        if self.learning and session_id not in self.known:
+            raise LedgerLearning("perhaps not written back yet")
         return self.known.get(session_id)
 
     async def admit(self, employee: str, population: str) -> SeatAnswer:
@@ -285,3 +288,80 @@ async def test_a_seat_keeps_the_population_it_was_taken_under(world: World) -> N
     await world.claims.claim(session)
     assert session.person.population == "managers"
     assert b"X-Remote-Population: managers\r\n" in session.headers
+
+
+async def test_a_token_that_states_no_seat_is_reissued_as_soon_as_the_seat_is_known(
+    world: World,
+) -> None:
+    cookie = world.cookie(world.record())
+    session = await world.cache.resolve(cookie, HOST)
+    assert session is not None
+    assert world.cache.renewal(session, cookie, 1000.0) is None
+    await world.claims.claim(session)
+    renewed = world.cache.renewal(session, cookie, 1000.0)
+    assert renewed is not None
+    token = renewed.decode().removeprefix("__Host-broker=").partition(";")[0]
+    claims = world.tokens.read_session(token, HOST.decode())
+    assert claims is not None
+    assert (claims.seat_epoch, claims.seat_until_ms) == ("epoch-1", 5_885_000)
+    await world.cache.resolve(token.encode(), HOST)
+    assert world.cache.renewal(session, token.encode(), 1000.0) is None
+
+
+async def test_in_a_new_epoch_the_seat_is_stated_anew(world: World) -> None:
+    cookie = world.cookie(world.record(), SeatClaim("epoch-1", 5_600_000))
+    session = await world.cache.resolve(cookie, HOST)
+    assert session is not None
+    assert world.cache.renewal(session, cookie, 1000.0) is None
+    world.time.heard("epoch-2", 5_000_000, 1000.0)
+    assert world.cache.renewal(session, cookie, 1000.0) is not None
+
+
+async def test_a_ledger_that_is_learning_logs_nobody_out(world: World) -> None:
+    record = world.record()
+    world.records.known.clear()
+    world.records.learning = True
+    session = await world.cache.resolve(world.cookie(record), HOST)
+    assert session is not None
+    assert world.cache.records() == []  # a guess is not written back
+    old = world.cookie(SessionRecord("s2", "bert", "Bert", "sales", (), 1, HOURS_12))
+    world.wall.now += 901
+    with pytest.raises(LedgerLearning):
+        await world.cache.resolve(old, HOST)
+
+
+async def test_what_the_signature_could_not_say_is_read_when_redis_answers_again(
+    world: World,
+) -> None:
+    cookie = world.cookie(world.record())
+    world.records.away = True
+    session = await world.cache.resolve(cookie, HOST)
+    assert session is not None
+    assert session.display_name == "anna"
+    world.records.away = False
+    world.boot.now += 16
+    assert world.cache.peek(cookie, HOST, world.boot.now) is None
+    assert await world.cache.resolve(cookie, HOST) is session
+    assert session.display_name == "Anna"
+    assert [record.id for record in world.cache.records()] == ["s1"]
+
+
+async def test_a_session_known_by_signature_ends_when_the_record_says_so(world: World) -> None:
+    cookie = world.cookie(world.record())
+    world.records.away = True
+    session = await world.cache.resolve(cookie, HOST)
+    assert session is not None
+    world.records.away = False
+    world.records.known.clear()
+    world.boot.now += 16
+    assert await world.cache.resolve(cookie, HOST) is None
+    assert not session.valid
+
+
+async def test_a_shorter_idle_time_shortens_the_trust_in_seats(world: World) -> None:
+    session = await world.cache.resolve(world.cookie(world.record()), HOST)
+    assert session is not None
+    await world.claims.claim(session)
+    session.person.last_active = 1000.0
+    world.cache.shorten_seats(trusted_for(30.0))
+    assert session.person.seat_until == 1022.5
