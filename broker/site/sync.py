@@ -198,7 +198,8 @@ class Sync:
         for _ in range(min(share, len(self._to_touch))):
             person = self._to_touch.popleft()
             active = person.seat_until > 0.0 and person.last_active > person.touched_at
-            if (active and now - person.touched_at >= TOUCH_EVERY) or any(session.streams for session in person.sessions):
+            due_again = active and now - person.touched_at >= TOUCH_EVERY
+            if due_again or any(session.streams for session in person.sessions):
                 due.append(person)
         return due
 
