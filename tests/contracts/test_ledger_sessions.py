@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from broker.errors import LedgerLearning
 from broker.ledger.port import Revocation, SessionRecord, SyncReport
 
