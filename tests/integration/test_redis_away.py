@@ -103,3 +103,18 @@ async def until_settled(broker: RunningBroker, *, learning: bool) -> None:
                 if len(known) == 2 and all(worker["acknowledged"] for worker in known):
                     return
             await asyncio.sleep(0.1)
+
+
+async def test_a_fresh_login_is_served_by_a_worker_that_never_met_it(server: str) -> None:
+    """One page before Redis goes is enough: the cookie then states the seat."""
+    pools: dict[str, dict[str, Any]] = {"one": {"servers": [server], "connections": {"limit": 200}}}
+    with running_broker(pools) as broker:
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            first = await broker.cookie("one", "anna")
+            status, _, headers = await get(session, broker, first)
+            assert status == 200
+            renewed = headers["Set-Cookie"].removeprefix("__Host-broker=").partition(";")[0]
+            broker.redis.kill()
+            answers = await asyncio.gather(*(get(session, broker, renewed) for _ in range(40)))
+            assert {(status, text) for status, text, _ in answers} == {(200, "anna")}
