@@ -238,11 +238,12 @@ class BrowserConnection(Connection):
         if rest and self.phase in (LENGTH, CHUNKED, DISCARD):
             self._take(self.phase, rest)
 
-    def _unfinished(self, data: bytes | bytearray) -> None:
-        """Part of a head: kept, unless it can no longer become one."""
+    def _unfinished(self, data: bytes | bytearray, start: int = 0) -> None:
+        """Part of a head: kept, unless it can no longer become one. What stands before ``start``
+        has been looked at: a head may come a byte at a time."""
         door = self.ground.door
         error: ProtocolViolation | None = None
-        if broken_newline(data) or not (65 <= data[0] <= 90):
+        if broken_newline(data, start) or not (65 <= data[0] <= 90):
             error = ProtocolViolation("not HTTP (RFC 9112 2.2)")
         elif len(data) > door.request_line_limit and not (
             0 < data.find(b"\r\n") <= door.request_line_limit
@@ -312,7 +313,7 @@ class BrowserConnection(Connection):
         if self._stopped & PIPELINED:  # a whole head may be in it already: ``_go_on`` looks
             return
         if pending.find(b"\r\n\r\n", start) < 0:
-            self._unfinished(pending)
+            self._unfinished(pending, start)
             return
         self._pending = None
         self._read_head(bytes(pending))

@@ -57,7 +57,9 @@ RESERVED: Final = frozenset(
     (b"forwarded", b"remoteuser", b"remotegroups", b"remoteaddr", b"xrealip", b"xclientip",
      b"trueclientip", b"clientip", b"xrequestid", b"xoriginalurl", b"xrewriteurl", b"xoriginalhost",
      b"xauthrequestuser", b"xauthrequestemail", b"xauthrequestgroups", b"xhost",
-     b"xproxyuser"))  # fmt: skip
+     b"xproxyuser",
+     # HTTP_PROXY of CGI environments (CVE-2016-5385); framing behind servlet and CGI adapters
+     b"proxy", b"contentlength", b"transferencoding"))  # fmt: skip
 RESERVED_PREFIXES: Final = (b"xremote", b"xbroker", b"xforwarded", b"xauthenticated", b"httpx")
 
 # Lines worth remembering: nothing personal, and the same in many requests.

@@ -370,6 +370,7 @@ def origin_form(target: bytes, host: bytes) -> bytes:
     return path if path.startswith(b"/") else b"/" + path
 
 
-def broken_newline(data: bytes | bytearray) -> bool:
-    """Whether an unfinished head can no longer become a valid one: a bare LF or CR in it."""
-    return BROKEN_NEWLINE.search(data) is not None
+def broken_newline(data: bytes | bytearray, start: int = 0) -> bool:
+    """Whether an unfinished head can no longer become a valid one: a bare LF or CR in it, from
+    ``start`` on."""
+    return BROKEN_NEWLINE.search(data, start) is not None

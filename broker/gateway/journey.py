@@ -418,8 +418,8 @@ class Journey:
         return False
 
     def _undecided(self, exchange: Exchange, reason: Reason) -> None:
-        """Neither signature nor memory can decide, and the ledger cannot be asked. The connection is
-        closed, for the next one may lead to a worker that knows this employee."""
+        """Neither signature nor memory can decide, and the ledger cannot be asked. The connection
+        is closed, for the next one may lead to a worker that knows this employee."""
         exchange.keep = False
         retry_after = self.ground.random.randint(2, 8)
         exchange.answer(reason, outcome=reason.counted, retry_after=retry_after)

@@ -13,6 +13,7 @@ from broker.errors import ProtocolViolation
 TARGET_BYTES: Final = bytes(sorted(set(range(0x21, 0x7F)) - set(b'#"<>\\')))
 UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_~")
 PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})?")
+ENCODED_TWICE: Final = re.compile(rb"%25[0-9A-Fa-f]{2}")
 REFUSED: Final = {
     0x00: "an encoded NUL",
     0x2E: "an encoded dot",
@@ -34,7 +35,10 @@ def canonical(target: bytes, *, encoded_slash: bool = False) -> tuple[bytes, byt
         raise ProtocolViolation("a path that could be an authority (RFC 3986 3.3)")
     simple = True
     if b"%" in path:
-        path = PERCENT.sub(_Decoder(path, encoded_slash), path)
+        path = PERCENT.sub(_Decoder(encoded_slash), path)
+        # Looked at afterwards: the digits may have been encoded themselves.
+        if ENCODED_TWICE.search(path):
+            raise ProtocolViolation("a path encoded twice")
         simple = False
     if b"/." in path:
         path = without_dot_segments(path)
@@ -45,8 +49,7 @@ def canonical(target: bytes, *, encoded_slash: bool = False) -> tuple[bytes, byt
 
 
 class _Decoder:
-    def __init__(self, path: bytes, encoded_slash: bool) -> None:
-        self._path = path
+    def __init__(self, encoded_slash: bool) -> None:
         self._encoded_slash = encoded_slash
 
     def __call__(self, match: re.Match[bytes]) -> bytes:
@@ -58,8 +61,6 @@ class _Decoder:
             raise ProtocolViolation(REFUSED[value])
         if value == 0x2F and not self._encoded_slash:
             raise ProtocolViolation("an encoded slash")
-        if value == 0x25 and re.match(rb"[0-9A-Fa-f]{2}", self._path[match.end() :]):
-            raise ProtocolViolation("a path encoded twice")
         return bytes((value,)) if value in UNRESERVED else b"%" + digits.upper()
 
 

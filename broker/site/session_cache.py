@@ -77,6 +77,7 @@ class SessionCache:
         self._ends: list[tuple[float, str]] = []
         self._provisional: set[str] = set()
         self._revocations: deque[Revocation] = deque()
+        self._revoked_ms: dict[tuple[str, str], int] = {}
 
     # --- the fast path
 
@@ -242,8 +243,22 @@ class SessionCache:
     def revoke(self, revocation: Revocation) -> None:
         """Apply one numbered revocation: sessions end, tunnels and streams close, seats go."""
         self._revocations.append(revocation)
-        for session in [s for s in self._sessions.values() if self._named_by(revocation, s)]:
-            self._drop(session)
+        key = (revocation.kind, revocation.subject)
+        self._revoked_ms[key] = max(revocation.ledger_ms, self._revoked_ms.get(key, 0))
+        for session in self._candidates(revocation):
+            record = self._records[session.id]
+            if names(revocation, record.id, record.employee, record.population, record.created_ms):
+                self._drop(session)
+
+    def _candidates(self, revocation: Revocation) -> list[Session]:
+        """Whom it can concern: a logout, the commonest of all, looks at one session."""
+        if revocation.kind == "session":
+            session = self._sessions.get(revocation.subject)
+            return [session] if session is not None else []
+        if revocation.kind == "employee":
+            person = self._people.get(revocation.subject)
+            return list(person.sessions) if person is not None else []
+        return list(self._sessions.values())
 
     def _drop(self, session: Session) -> None:
         session.valid = False
@@ -258,14 +273,13 @@ class SessionCache:
             person.seat_until = 0.0
             self._people.pop(person.name, None)
 
-    def _named_by(self, revocation: Revocation, session: Session) -> bool:
-        record = self._records[session.id]
-        return names(revocation, record.id, record.employee, record.population, record.created_ms)
-
     def _revoked(self, claims: SessionClaims) -> bool:
-        return any(
-            names(r, claims.session_id, claims.employee, claims.population, claims.created_ms)
-            for r in self._revocations
+        revoked, born = self._revoked_ms, claims.created_ms
+        return (
+            ("session", claims.session_id) in revoked
+            or revoked.get(("employee", claims.employee), -1) >= born
+            or revoked.get(("population", claims.population), -1) >= born
+            or revoked.get(("everybody", ""), -1) >= born
         )
 
     # --- for the sync
@@ -307,7 +321,9 @@ class SessionCache:
                 self._drop(session)
         horizon = self._ledger_time.now_ms() - self._lifetime_ms
         while self._revocations and self._revocations[0].ledger_ms < horizon:
-            self._revocations.popleft()
+            old = self._revocations.popleft()
+            if self._revoked_ms.get((old.kind, old.subject)) == old.ledger_ms:
+                del self._revoked_ms[old.kind, old.subject]
 
 
 def _stated(claims: SessionClaims) -> SessionRecord:

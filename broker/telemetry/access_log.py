@@ -10,6 +10,7 @@ made: plain, a keyed hash, or nothing.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,6 +27,7 @@ Mode = Literal["plain", "hash", "off"]
 STEPS = ("identify", "admit", "route", "relay")
 _METHODS = {name.encode(): name for name in ("GET", "POST", "HEAD", "PUT", "DELETE", "PATCH")}
 _MILLISECONDS = tuple(f"{number:03d}Z" for number in range(1000))
+_WITHOUT_QUERY = re.compile(rb"[?#]")
 _BUFFER = 64 * 1024
 
 
@@ -116,7 +118,7 @@ class AccessLog:
             pool,
             server,
             _METHODS.get(method) or _text(method),
-            _text(path.partition(b"?")[0] if b"?" in path else path),
+            _text(_WITHOUT_QUERY.split(path, 1)[0] if b"?" in path or b"#" in path else path),
             status,
             received,
             sent,

@@ -10,6 +10,7 @@ from broker.portal.browsers import describe
 from broker.portal.cookies import fresh, well_formed
 from broker.portal.forms import belongs, form_token
 from broker.portal.handover import Start, safe_path
+from broker.portal.pages import retry_seconds
 from broker.portal.plan import PortalPlan
 from broker.portal.waiting import refresh_seconds
 
@@ -88,3 +89,7 @@ def test_the_further_back_the_rarer_the_reload() -> None:
 )  # fmt: skip
 def test_browsers_are_named_for_people(agent: str, name: str) -> None:
     assert describe(agent) == name
+
+
+def test_those_who_failed_together_come_back_one_by_one() -> None:
+    assert [retry_seconds(10, jitter) for jitter in (0, 0.5, 1)] == [10, 12, 15]
