@@ -119,9 +119,10 @@ class Exchange:
         if connection.reused and self.body_done and self.method in IDEMPOTENT:
             self.replay = data
         self.journey.move(self, SENT)
-        if self.session is not None:  # an upload or a long poll may be revoked as well
-            self.session.streams.add(self)
         assert self.pool is not None
+        # An upload or a long poll may be revoked as well; but not the answer to a logout.
+        if self.session is not None and not self.pool.portal:
+            self.session.streams.add(self)
         self.ground.deadlines.watch(connection, now + self.pool.deadlines.first_byte)
         connection.write(data)
         if held is not None:
@@ -283,7 +284,8 @@ class Exchange:
     def _respond(self, head: ResponseHead, data: bytes | memoryview) -> None:
         """The final head, with as much of the body as came with it, in one write (of two buffers
         when the body is large and its length known: it is then not copied again)."""
-        if self.session is not None and not self.session.valid:
+        assert self.pool is not None
+        if self.session is not None and not self.session.valid and not self.pool.portal:
             self.revoke()
             return
         self.status = head.status

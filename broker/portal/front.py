@@ -37,21 +37,14 @@ class Verifier(Protocol):
 
 
 class Front:
-    """The one middleware of the portal."""
+    """What the one middleware of the portal does."""
 
     def __init__(self, plan: PortalPlan, tokens: Verifier, pages: Pages) -> None:
         self._plan = plan
         self._tokens = tokens
         self._pages = pages
 
-    def middleware(self) -> Any:
-        @web.middleware
-        async def pass_front(request: web.Request, handler: Handler) -> web.StreamResponse:
-            return await self._pass(request, handler)
-
-        return pass_front
-
-    async def _pass(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def pass_on(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         visit = self._visit(request)
         if visit is None:
             return web.Response(status=403, text="Only through the broker.\n")
@@ -92,6 +85,8 @@ class Front:
             if "Allow" in error.headers:
                 response.headers["Allow"] = error.headers["Allow"]
             return response
+        except ConnectionError:
+            raise  # the browser has left: there is nobody to tell
         except Exception:  # the page must not show it; the log must
             log.exception("a page of the portal failed", extra={"path": request.path})
             return self._pages.error(visit, 500)

@@ -18,7 +18,7 @@ from broker.policy.populations import population_of
 from broker.portal import cookies
 from broker.portal.failures import failure
 from broker.portal.forms import belongs, form_token, read_form
-from broker.portal.pages import Pages, redirect
+from broker.portal.pages import Pages, redirect, retry_seconds
 from broker.portal.visit import VISIT, Visit, same_origin
 from broker.site.language import gettext
 
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_NAME = 256
 LONGEST_AGENT = 200
+LATER = 10  # seconds until a login that could not be decided is worth another try
 
 
 class SessionTokens(Protocol):
@@ -44,7 +45,8 @@ class SessionTokens(Protocol):
 
 
 class Login:
-    """``counted`` is told the outcome of every attempt (``ok`` or that of a failure)."""
+    """``counted`` is told the outcome of every attempt (``ok`` or that of a failure). ``jitter``:
+    0..1, at random."""
 
     def __init__(
         self,
@@ -55,6 +57,7 @@ class Login:
         pages: Pages,
         handover: Handover,
         counted: Callable[[str], None],
+        jitter: Callable[[], float],
     ) -> None:
         self._plan = plan
         self._ledger = ledger
@@ -63,6 +66,7 @@ class Login:
         self._pages = pages
         self._handover = handover
         self._counted = counted
+        self._jitter = jitter
 
     # --- the form
 
@@ -104,7 +108,7 @@ class Login:
             switch="/.broker/login?" + urlencode({"next": return_id} if start else {}),
         )
         if status == 503:
-            response.headers["Retry-After"] = "10"
+            response.headers["Retry-After"] = str(retry_seconds(LATER, self._jitter()))
         cookies.plant(response, cookies.LOGIN, cookie)
         return response
 
@@ -174,7 +178,7 @@ class Login:
             ends_ms=now_ms + int(self._plan.session_lifetime * 1000),
             last_seen_ms=now_ms,
             address=visit.address,
-            agent=request.headers.get("User-Agent", "")[:LONGEST_AGENT],
+            agent=_storable(request.headers.get("User-Agent", ""))[:LONGEST_AGENT],
         )
         evicted = await self._ledger.put_session(record, most=self._plan.sessions_per_employee)
         if record.id in evicted:
@@ -194,3 +198,8 @@ class Login:
             return f"{self._plan.home}/.broker/me"
         chosen = request.cookies.get(cookies.LANGUAGE, "")
         return await self._handover.landing_address(return_id, start, session_id, chosen)
+
+
+def _storable(text: str) -> str:
+    """Bytes that are no UTF-8 arrive as lone surrogates, which no record can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")

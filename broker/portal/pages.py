@@ -17,6 +17,8 @@ from broker.portal.error_texts import error_text
 from broker.site.language import LANGUAGES, NAMES, gettext, ngettext
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broker.portal.plan import PortalPlan
     from broker.portal.visit import Visit
 
@@ -25,10 +27,12 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Pages:
-    """Renders pages. ``stylesheet`` is the path of the one style sheet."""
+    """Renders pages. ``stylesheet`` is the path of the one style sheet; ``jitter``: 0..1, at
+    random."""
 
-    def __init__(self, plan: PortalPlan, stylesheet: str) -> None:
+    def __init__(self, plan: PortalPlan, stylesheet: str, jitter: Callable[[], float]) -> None:
         self._plan = plan
+        self._jitter = jitter
         self._environments = {
             language: self._environment(language, stylesheet) for language in LANGUAGES
         }
@@ -105,16 +109,17 @@ class Pages:
         translate = gettext(visit.language)
         text = error_text(status)
         passes = status == 503
+        seconds = retry_seconds(SOON, self._jitter())
         response = self.message(
             visit,
             status,
             translate(text.title),
             translate(text.sentence),
             link=("/", translate("To the start page")) if status == 404 else None,
-            refresh=SOON if passes and visit.method in ("GET", "HEAD") else None,
+            refresh=seconds if passes and visit.method in ("GET", "HEAD") else None,
         )
         if passes:
-            response.headers["Retry-After"] = str(SOON)
+            response.headers["Retry-After"] = str(seconds)
         return response
 
     def secure(self, response: web.StreamResponse) -> None:
@@ -128,6 +133,11 @@ class Pages:
         headers.setdefault("X-Frame-Options", "DENY")
         headers.setdefault("Server", "broker")  # or aiohttp names itself, Python and both versions
         headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+
+
+def retry_seconds(least: int, jitter: float) -> int:
+    """``least`` and up to half as much again: whoever failed together comes back one by one."""
+    return round(least * (1 + jitter / 2))
 
 
 def redirect(address: str, status: int = 302) -> web.Response:

@@ -7,7 +7,6 @@ seat. Both reload by themselves without JavaScript, at an interval that grows wi
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
 from broker.errors import LedgerAway
@@ -16,6 +15,8 @@ from broker.portal.pages import Pages, redirect
 from broker.portal.visit import VISIT, Identity, Visit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiohttp import web
 
     from broker.portal.admitted import Admitted
@@ -35,13 +36,20 @@ def refresh_seconds(position: int | None, bounds: tuple[int, int], jitter: float
 
 class Waiting:
     def __init__(
-        self, plan: PortalPlan, ledger: Ledger, pages: Pages, handover: Handover, admitted: Admitted
+        self,
+        plan: PortalPlan,
+        ledger: Ledger,
+        pages: Pages,
+        handover: Handover,
+        admitted: Admitted,
+        jitter: Callable[[], float],
     ) -> None:
         self._plan = plan
         self._ledger = ledger
         self._pages = pages
         self._handover = handover
         self._admitted = admitted
+        self._jitter = jitter
 
     # --- in place of the wanted page
 
@@ -128,4 +136,4 @@ class Waiting:
         )
 
     def _seconds(self, position: int | None) -> int:
-        return refresh_seconds(position, self._plan.poll_seconds, random.random())
+        return refresh_seconds(position, self._plan.poll_seconds, self._jitter())

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from broker.configuration import load
 from broker.directory.ldap_directory import LdapDirectory
 from broker.ledger.redis_ledger import RedisLedger
 from broker.policy.populations import PopulationRule
-from broker.portal.app import make_app
+from broker.portal.app import Portal
 from broker.portal.plan import PortalPlan
 from broker.site.tokens import KeyRing, Tokens
 from broker.supervisor.child import Child
@@ -21,8 +23,13 @@ from broker.wiring.clocks import boot_time, civil_time
 from broker.wiring.directory import directory_plan
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from broker.settings import Settings
     from broker.wiring.processes import Birth
+
+
+_log = logging.getLogger(__name__)
 
 
 def portal_plan(settings: Settings) -> PortalPlan:
@@ -44,6 +51,8 @@ def portal_plan(settings: Settings) -> PortalPlan:
 
 
 PATIENCE = 1.0  # seconds for the ledger: not the data path, and logins keep this process busy
+LARGEST_HEAD = 128 * 1024  # bytes: above the gateway's own limits, its assertion included
+BACKLOG = 4096  # connections of the gateway that may wait, as the supervisor opened the socket
 SHUTDOWN = 3.0  # seconds for answers under way; the supervisor waits a little longer
 
 
@@ -56,29 +65,74 @@ async def portal(settings: Settings, birth: Birth) -> None:
         settings.site,
         max(settings.ledger.deadline, PATIENCE),
     )
-    directory = LdapDirectory(directory_plan(settings.directory), boot_time)
     exposition = Exposition()
     logins = exposition.counter(names.LOGINS, [(outcome,) for outcome in names.LOGIN_OUTCOMES])
-    app = make_app(portal_plan(settings), ledger, directory, tokens, logins.add)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN)
+    try:
+        async with asyncio.TaskGroup() as farewells:
+            directory = _directory(settings)
+            served = Portal(portal_plan(settings), ledger, directory, tokens, logins.add)
+
+            async def reload() -> None:
+                """Take rules of populations, hosts, texts, what a new session gets, and the
+                directory. Raises with all faults, and then nothing has changed."""
+                nonlocal directory
+                wanted = load(birth.configuration)
+                # A new one also where its settings are the same: the file ``ca`` may not be.
+                found = _directory(wanted)
+                ended = served.replace(portal_plan(wanted), found)
+                farewells.create_task(_close_after(ended, directory))
+                directory = found
+                _log.info("reloaded")
+
+            try:
+                await _serve(settings, child, served, exposition, reload)
+            finally:
+                await directory.close()
+    finally:
+        await ledger.close()
+
+
+async def _serve(
+    settings: Settings,
+    child: Child,
+    served: Portal,
+    exposition: Exposition,
+    reload: Callable[[], Awaitable[None]],
+) -> None:
+    runner = web.AppRunner(
+        served.app,
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=SHUTDOWN,
+        # What the gateway let through must not fail here, and nobody sends us compressed forms.
+        max_line_size=LARGEST_HEAD,
+        max_field_size=LARGEST_HEAD,
+        auto_decompress=False,
+    )
     await runner.setup()
     control = ControlServer(
         control_path(settings.run_dir, "portal"),
         exposition.render,
         lambda: {"kind": "portal"},
-        {"reload": _nothing_to_reload},
+        {"reload": reload},
     )
     try:
         async with control:
             for listening in child.sockets[0]:
-                await web.SockSite(runner, listening).start()
+                await web.SockSite(runner, listening, backlog=BACKLOG).start()
             child.ready()
             await child.stop.wait()
     finally:
         await runner.cleanup()
+
+
+def _directory(settings: Settings) -> LdapDirectory:
+    return LdapDirectory(directory_plan(settings.directory), boot_time)
+
+
+async def _close_after(ended: Awaitable[None], directory: LdapDirectory) -> None:
+    """Its last logins are left in peace."""
+    try:
+        await ended
+    finally:
         await directory.close()
-        await ledger.close()
-
-
-async def _nothing_to_reload() -> None:
-    await asyncio.sleep(0)

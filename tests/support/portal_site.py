@@ -20,7 +20,7 @@ from multidict import CIMultiDict
 from broker.directory.port import Employee
 from broker.errors import LedgerAway, WrongPassword
 from broker.policy.populations import PopulationRule
-from broker.portal.app import make_app
+from broker.portal.app import Portal
 from broker.portal.plan import PortalPlan
 from broker.site.tokens import KeyRing, Tokens
 
@@ -123,8 +123,18 @@ class PortalSite:
             populations=POPULATIONS,
             **{"company": "Example & Sons", "contact": "service@example.com", **plan},
         )
-        self.app = make_app(self.plan, ledger, self.directory, self.tokens, self.outcomes.append)
-        self.client: TestClient[web.Request, web.Application] = TestClient(TestServer(self.app))
+        self.jitter = 0.5
+        self.portal = Portal(
+            self.plan,
+            ledger,
+            self.directory,
+            self.tokens,
+            self.outcomes.append,
+            lambda: self.jitter,
+        )
+        self.client: TestClient[web.Request, web.Application] = TestClient(
+            TestServer(self.portal.app)
+        )
 
     async def __aenter__(self) -> PortalSite:
         await self.client.start_server()
