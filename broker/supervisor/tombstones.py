@@ -39,7 +39,9 @@ class Tombstones:
         """Returns when the ledger took it (or never knew the worker), or on giving up."""
         self.waiting.add(incarnation)
         pause = _FIRST_PAUSE
-        while not await self._taken(incarnation):
+        troubled = False
+        while not await self._taken(incarnation, told=troubled):
+            troubled = True
             left = self._give_up_at - self._clock()
             if left <= 0:
                 _log.error("no tombstone for %s: its grants return with its lease", incarnation)
@@ -47,14 +49,20 @@ class Tombstones:
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 2, _LONGEST_PAUSE)
         self.waiting.discard(incarnation)
+        if troubled:
+            _log.info("tombstone for %s is written now", incarnation)
 
-    async def _taken(self, incarnation: str) -> bool:
+    async def _taken(self, incarnation: str, *, told: bool) -> bool:
+        """``told``: the log knows already; an outage is one line at its start and one at its end,
+        however often it is tried."""
         try:
             await self._write(incarnation)
         except BrokerError as error:
-            _log.warning("no tombstone for %s yet: %s", incarnation, error.reason)
+            if not told:
+                _log.warning("no tombstone for %s yet, trying on: %s", incarnation, error.reason)
             return False
         except Exception:  # noqa: BLE001  whatever it was must not end the supervisor
-            _log.exception("no tombstone for %s yet", incarnation)
+            if not told:
+                _log.exception("no tombstone for %s yet, trying on", incarnation)
             return False
         return True

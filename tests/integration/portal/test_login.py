@@ -57,7 +57,7 @@ async def test_wrong_password_and_unknown_name_are_told_alike(
     [
         (DirectoryAway("ldaps://10.0.0.1 refused"), 503, "cannot be reached", "directory_away"),
         (Busy("no thread"), 503, "try again", "busy"),
-        (AccountRefused("775"), 403, "service@example.com", "account_refused"),
+        (AccountRefused("data 775, v4563"), 403, "service@example.com", "account_refused"),
     ],
 )
 async def test_other_failures_are_told_as_they_are_and_no_more(

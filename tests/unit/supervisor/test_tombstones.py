@@ -69,3 +69,14 @@ async def test_given_up_only_when_the_host_ends(
     assert clock.now == 2.0
     assert tombstones.waiting == {"h/b/1"}
     assert "its grants return with its lease" in caplog.text
+
+
+async def test_an_outage_is_told_at_its_start_and_at_its_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    await Tombstones(Book(30).write, Clock(monkeypatch)).bury("h/b/1")
+    assert [(record.levelname, record.message.split()[0]) for record in caplog.records] == [
+        ("ERROR", "no"),
+        ("INFO", "tombstone"),
+    ]
