@@ -77,6 +77,6 @@ async def test_an_outage_is_told_at_its_start_and_at_its_end(
     caplog.set_level("INFO")
     await Tombstones(Book(30).write, Clock(monkeypatch)).bury("h/b/1")
     assert [(record.levelname, record.message.split()[0]) for record in caplog.records] == [
-        ("ERROR", "no"),
+        ("WARNING", "no"),
         ("INFO", "tombstone"),
     ]

@@ -1,0 +1,46 @@
+"""A reload of a whole broker: the portal goes by the file as it is now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import aiohttp
+import yaml
+
+from tests.support.running_broker import TOKEN, running_broker
+
+if TYPE_CHECKING:
+    from tests.support.running_broker import RunningBroker
+
+
+async def login_page(session: aiohttp.ClientSession, broker: RunningBroker) -> str:
+    headers = {"Host": "home.test", "Accept": "text/html"}
+    async with session.get(broker.url("/.broker/login"), headers=headers) as answer:
+        assert answer.status == 200
+        return await answer.text()
+
+
+async def reload(session: aiohttp.ClientSession, broker: RunningBroker) -> tuple[int, str]:
+    token = {"Authorization": f"Bearer {TOKEN}"}
+    async with session.post(f"{broker.admin}/api/v1/reload", headers=token) as answer:
+        return answer.status, await answer.text()
+
+
+async def test_the_portal_takes_the_new_file_and_keeps_the_old_one_for_a_wrong_one() -> None:
+    pools = {"one": {"servers": ["http://127.0.0.1:1"], "connections": {"limit": 10}}}
+    with running_broker(pools, company={"name": "Before Ltd"}) as broker:
+        path = broker.folder / "broker.yaml"
+        written = yaml.safe_load(path.read_text())
+        async with aiohttp.ClientSession() as session:
+            assert "Before Ltd" in await login_page(session, broker)
+            path.write_text(yaml.safe_dump({**written, "company": {"name": "After Ltd"}}))
+            assert (await reload(session, broker))[0] == 200
+            page = await login_page(session, broker)
+            assert "After Ltd" in page
+            assert "Before Ltd" not in page
+            path.write_text(yaml.safe_dump({**written, "company": {"nane": "Wrong Ltd"}}))
+            status, why = await reload(session, broker)
+            assert status == 400
+            assert "nane" in why
+            assert "After Ltd" in await login_page(session, broker)
+        assert broker.stop() == 0, broker.log()
