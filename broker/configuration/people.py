@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from broker.configuration.doors import readable
 from broker.errors import ConfigurationError
+from broker.ledger.connections import Address
 from broker.site.tokens import KeyRing
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ def sessions(draft: Draft) -> Found:
 def ledger(draft: Draft) -> Found:
     if draft.ledger is None:
         return
-    scheme = draft.ledger.url.get_secret_value().partition("://")[0]
-    if scheme not in ("redis", "rediss", "unix"):
-        yield ("ledger", "url"), "should be a redis://, rediss:// or unix:// URL"
+    try:
+        Address.read(draft.ledger.url.get_secret_value())
+    except ConfigurationError as error:
+        yield ("ledger", "url"), error.reason
     if draft.ledger.deadline <= 0:
         yield ("ledger", "deadline"), "should be above 0"

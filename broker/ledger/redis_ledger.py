@@ -1,8 +1,7 @@
-"""The ledger in Redis: one connection pool, the books put together, early wake-ups.
+"""The ledger in Redis: one client, the books put together, early wake-ups.
 
 Speaks to Redis through ``scripts.Scripts`` and hands each call of the port to the book that owns
-it. Decides nothing itself. redis-py's own retries are off: a sync that was executed twice would be
-harmless, a hand-over code that was taken twice would not.
+it. Decides nothing itself; which node is spoken to is the business of ``connections``.
 """
 
 from __future__ import annotations
@@ -10,9 +9,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from broker.errors import LedgerAway
@@ -20,6 +16,7 @@ from broker.ledger.book_grants import BookGrants
 from broker.ledger.book_limits import BookLimits
 from broker.ledger.book_seats import BookSeats
 from broker.ledger.book_sessions import BookSessions
+from broker.ledger.connections import Address, open_client
 from broker.ledger.scripts import Scripts
 
 if TYPE_CHECKING:
@@ -60,19 +57,13 @@ class RedisLedger:
         connections: int = 16,
         wall_clock: str | None = None,
     ) -> RedisLedger:
-        """Prepare; the first call connects. ``url`` as redis-py reads it (redis, rediss, unix).
+        """Prepare; the first call connects. ``url`` as ``connections.Address`` reads it.
 
         ``connections`` bounds the pool: more calls at once wait for one, within their deadline.
+        Raises ConfigurationError when there is no such kind of URL.
         """
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=connections,
-            timeout=None,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-        )
-        redis = Redis.from_pool(pool)
-        return cls(Scripts(redis, site, deadline, wall_clock=wall_clock))
+        client = open_client(Address.read(url), deadline=deadline, calls=connections)
+        return cls(Scripts(client, site, deadline, calls=connections, wall_clock=wall_clock))
 
     # --- limits
 
@@ -151,25 +142,36 @@ class RedisLedger:
         return await self._limits.usage()
 
     async def wakeups(self) -> RedisWakeups:
-        subscription = self._scripts.redis.pubsub(ignore_subscribe_messages=True)
-        try:
-            async with self._scripts.within_deadline():
-                await subscription.subscribe(self._scripts.prefix + "wake")
-        except LedgerAway:
-            await subscription.aclose()  # type: ignore[no-untyped-call]
-            raise
-        return RedisWakeups(subscription)
+        wakeups = RedisWakeups(self._scripts)
+        await wakeups.subscribe()
+        return wakeups
 
     async def close(self) -> None:
-        await self._scripts.redis.aclose(close_connection_pool=True)
+        await self._scripts.client.close()
 
 
 class RedisWakeups:
     """Pub/sub as an alarm clock. A lost connection only makes the worker wait for its own tick; the
-    next call connects and subscribes again."""
+    next call subscribes again, at whichever node is there by then."""
 
-    def __init__(self, subscription: PubSub) -> None:
-        self._subscription = subscription
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+        self._subscription: PubSub | None = None
+
+    async def subscribe(self) -> PubSub:
+        """The subscription, made if there is none. Raises LedgerAway."""
+        if self._subscription is None:
+            client = self._scripts.client
+            async with self._scripts.within_deadline():
+                await client.ready()
+                subscription = client.redis.pubsub(ignore_subscribe_messages=True)
+                try:
+                    await subscription.subscribe(self._scripts.prefix + "wake")
+                except BaseException:
+                    await subscription.aclose()  # type: ignore[no-untyped-call]
+                    raise
+            self._subscription = subscription
+        return self._subscription
 
     async def next(self, seconds: float) -> bool:
         """Whether something happened within ``seconds``. Never raises for want of Redis."""
@@ -177,11 +179,15 @@ class RedisWakeups:
         ends = loop.time() + seconds
         while (left := ends - loop.time()) > 0:
             try:
-                if await self._subscription.get_message(timeout=left) is not None:
+                subscription = await self.subscribe()
+                if await subscription.get_message(timeout=left) is not None:
                     return True
-            except (RedisError, OSError):
-                await asyncio.sleep(min(left, 1.0))
+            except (LedgerAway, RedisError, OSError):
+                await self.close()
+                await asyncio.sleep(max(0.0, min(ends - loop.time(), 1.0)))
         return False
 
     async def close(self) -> None:
-        await self._subscription.aclose()  # type: ignore[no-untyped-call]
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            await subscription.aclose()  # type: ignore[no-untyped-call]

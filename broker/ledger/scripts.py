@@ -1,8 +1,9 @@
 """Lua in Redis: reads the script files, runs them by digest within a deadline, translates errors.
 
-Each script is prelude + libraries + its own file, sent once (SCRIPT LOAD on NOSCRIPT) and then
-named by its SHA-1. All get the same KEYS, which share the site's hash tag. Nothing is retried here:
-a call that may or may not have been executed becomes LedgerAway, and the caller knows what is safe.
+Each script is prelude + libraries + its own file, sent whole when a node does not know it (EVAL on
+NOSCRIPT) and otherwise named by its SHA-1. All get the same KEYS, which share the site's hash tag.
+Nothing is retried here: a call that may or may not have been executed becomes LedgerAway, and the
+caller knows what is safe.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from broker.errors import LedgerAway
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from redis.asyncio import Redis
+    from broker.ledger.connections import Client
 
 _LOG = logging.getLogger(__name__)
 _LIBRARIES = (
@@ -46,6 +47,8 @@ _KEYS = (
     "unheard",
     "dead",
 )
+_NO_PRIMARY = ("READONLY", "NOREPLICAS")
+"""What a node answers that is, or may by now be, no longer the primary."""
 _WALL_CLOCK = "local t = redis.call('TIME')\n  return t[1] * 1000 + math.floor(t[2] / 1000)"
 
 
@@ -69,14 +72,22 @@ def source(name: str, *, wall_clock: str | None = None) -> str:
 
 
 class Scripts:
-    """The scripts of one site on one Redis. ``deadline``: seconds for each call, round trip."""
+    """The scripts of one site on one Redis. ``deadline``: seconds for each call, round trip;
+    ``calls``: the most at once, others wait for their turn within their deadline."""
 
     def __init__(
-        self, redis: Redis, site: str, deadline: float, *, wall_clock: str | None = None
+        self,
+        client: Client,
+        site: str,
+        deadline: float,
+        *,
+        calls: int = 16,
+        wall_clock: str | None = None,
     ) -> None:
-        self.redis = redis
+        self.client = client
         self.prefix = prefix(site)
         self._deadline = deadline
+        self._turns = asyncio.Semaphore(calls)
         self._wall_clock = wall_clock
         self._keys = [self.prefix + key for key in _KEYS]
         self._loaded: dict[str, tuple[str, str]] = {}
@@ -84,13 +95,20 @@ class Scripts:
     async def run(self, name: str, *args: str | bytes | int) -> Any:
         """Run ``lua/NAME.lua`` with ``args`` as ARGV. Raises LedgerAway."""
         digest, text = self._script(name)
-        async with self.within_deadline():
+        redis = self.client.redis
+        async with self.within_deadline(), self._turns:
+            await self.client.ready()
             try:
-                return await self.redis.evalsha(digest, len(self._keys), *self._keys, *args)
-            except NoScriptError:
-                # Nothing has been executed: loading it and asking again is safe.
-                await self.redis.script_load(text)
-                return await self.redis.evalsha(digest, len(self._keys), *self._keys, *args)
+                try:
+                    return await redis.evalsha(digest, len(self._keys), *self._keys, *args)
+                except NoScriptError:
+                    # Nothing has been executed: asking again is safe. EVAL goes to the node that
+                    # has the keys, wherever that is by now, and makes it remember the script.
+                    return await redis.eval(text, len(self._keys), *self._keys, *args)
+            except ResponseError as refusal:
+                if any(word in str(refusal) for word in _NO_PRIMARY):
+                    await self.client.look_again()
+                raise
 
     @asynccontextmanager
     async def within_deadline(self) -> AsyncIterator[None]:

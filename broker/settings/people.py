@@ -73,6 +73,9 @@ class LedgerSettings(Model):
     """Redis."""
 
     url: Secret
-    """redis://, rediss:// or unix:// URL, with its password if it has one. Secret."""
+    """redis://:PASSWORD@HOST:6379/0, rediss://..., unix:///PATH;
+    sentinel://:PASSWORD@HOST:26379,HOST:26379/NAME?db=0 (NAME: what the Sentinels call the primary;
+    sentinel_password=... for the Sentinels, ssl=true for TLS); or
+    cluster://:PASSWORD@HOST:6379,HOST:6379?ssl=true. Secret."""
     deadline: Duration = 0.1
     """A command that takes longer counts as unanswered."""
