@@ -17,7 +17,7 @@ from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from broker.errors import ConfigurationError
 
@@ -28,6 +28,9 @@ FORMS = (
     "redis://HOST, rediss://HOST, unix:///PATH, sentinel://HOST:PORT,HOST:PORT/NAME or"
     " cluster://HOST:PORT,HOST:PORT"
 )
+FAULTS = (RedisError, RedisClusterException, OSError)
+"""All that redis-py raises when Redis is not there or refuses; finding no node of a Cluster is no
+RedisError to it."""
 _PORTS = {"sentinel": 26379, "cluster": 6379}
 _SUBSCRIPTIONS = 8
 """Connections beyond those of calls: each wake-up keeps one."""
@@ -59,7 +62,7 @@ class Address:
             address = cls._read(url)
             # Nothing connects here, but options that no connection knows are refused.
             open_client(address, deadline=1.0)
-        except (ValueError, TypeError, RedisError) as error:
+        except (ValueError, TypeError, *FAULTS) as error:
             raise ConfigurationError(f"should be {FORMS}, with options that exist") from error
         return address
 

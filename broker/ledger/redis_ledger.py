@@ -9,14 +9,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from redis.exceptions import RedisError
-
 from broker.errors import LedgerAway
 from broker.ledger.book_grants import BookGrants
 from broker.ledger.book_limits import BookLimits
 from broker.ledger.book_seats import BookSeats
 from broker.ledger.book_sessions import BookSessions
-from broker.ledger.connections import Address, open_client
+from broker.ledger.connections import FAULTS, Address, open_client
 from broker.ledger.scripts import Scripts
 
 if TYPE_CHECKING:
@@ -182,7 +180,7 @@ class RedisWakeups:
                 subscription = await self.subscribe()
                 if await subscription.get_message(timeout=left) is not None:
                     return True
-            except (LedgerAway, RedisError, OSError):
+            except (LedgerAway, *FAULTS):
                 await self.close()
                 await asyncio.sleep(max(0.0, min(ends - loop.time(), 1.0)))
         return False

@@ -15,7 +15,7 @@ from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import AuthenticationError, RedisError
 
 from broker.errors import ConfigurationError
-from broker.ledger.connections import Address, open_client
+from broker.ledger.connections import FAULTS, Address, open_client
 from broker.policy.worker_book import FENCE_MARGIN
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ async def faults(url: str, *, deadline: float = 2.0) -> list[Fault]:
         ]
     except AuthenticationError:
         return [_REFUSED]
-    except (RedisError, OSError) as error:
+    except FAULTS as error:
         if "authenticated" in str(error):  # how Redis answers HELLO without a password
             return [_REFUSED]
         return [Fault("fault", f"Redis cannot be used: {type(error).__name__}: {error}")]
@@ -78,7 +78,7 @@ async def _look_everywhere(client: Client) -> AsyncIterator[Fault]:
             async with client.node(host, port, decode_responses=True) as node:
                 try:
                     found = await _look(node, primary=False) + await _lags(node)
-                except (RedisError, OSError) as error:
+                except FAULTS as error:
                     found = [Fault("warning", f"cannot be looked at: {type(error).__name__}")]
             for fault in found:
                 yield _at("replica", host, port, fault)

@@ -15,9 +15,10 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from broker.errors import LedgerAway
+from broker.ledger.connections import FAULTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -118,7 +119,7 @@ class Scripts:
                 yield
         except TimeoutError as late:
             raise LedgerAway("The ledger did not answer in time.") from late
-        except (RedisError, OSError) as fault:
+        except FAULTS as fault:
             # An outage fails every call: its beginning and end are told by who keeps calling.
             _LOG.debug("ledger: %s: %s", type(fault).__name__, fault)
             raise LedgerAway("The ledger cannot be reached.") from fault

@@ -107,6 +107,9 @@ class Meddler:
                     while not writer.transport.is_closing():
                         writer.write(b"\x00" * 65536)
                         await writer.drain()
+                        # After a reset, drain() returns at once and the transport learns of its
+                        # end only in the loop's next turn: without one this would never end.
+                        await asyncio.sleep(0)
                 case "hanging up":
                     raise _End
                 case "hanging up once":

@@ -18,7 +18,7 @@ class RedisServer:
         program = find_server()
         if program is None:
             raise FileNotFoundError("redis-server or valkey-server")
-        self._program = program
+        self.program = program
         self._arguments = arguments
         self.persistent = "--appendonly" in arguments
         # Short: a Unix socket's path may have 107 bytes.
@@ -31,7 +31,7 @@ class RedisServer:
     def start(self) -> None:
         """Start and wait until it answers."""
         command = [
-            self._program,
+            self.program,
             "--port",
             "0",
             "--unixsocket",

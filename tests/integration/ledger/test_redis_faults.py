@@ -1,10 +1,9 @@
-"""What Redis does to a ledger when it is killed, restarted, slow, too old, or a cluster."""
+"""What Redis does to a ledger when it is killed, restarted, slow, or unfit."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -123,41 +122,6 @@ async def test_wakeups_survive_a_restart(own_server: RedisServer, own_ledger: Re
                     break
     finally:
         await wakeups.close()
-
-
-async def test_a_cluster_runs_the_same_scripts(redis_server: RedisServer) -> None:
-    """One node that owns all slots: keys of two slots in one script would be refused."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = RedisServer(
-        "--port",
-        str(port),
-        "--bind",
-        "127.0.0.1",
-        "--cluster-enabled",
-        "yes",
-        "--cluster-port",
-        "0" if port + 10000 <= 65535 else str(port - 10000),
-    )
-    try:
-        with server.client() as client:
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-            async with asyncio.timeout(15):
-                while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
-                    await asyncio.sleep(0.05)
-        ledger = await redis_ledger(server.url)
-        try:
-            await ledger.publish(limits_document(), if_match=0, first_start=True)
-            worker = Worker("h/b/1", ledger, LedgerClock())
-            await worker.join()
-            assert await worker.take(FEED, 3) == 3
-            assert (await ledger.admit("anna", "sales")).state == "seated"
-            assert await ledger.tombstone("h/b/1")
-        finally:
-            await ledger.close()
-    finally:
-        server.close()
 
 
 class TestRequirements:
