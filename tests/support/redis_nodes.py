@@ -45,8 +45,10 @@ class SentinelSite:
     """A primary, a replica and one Sentinel, which is enough of a quorum to replace the primary."""
 
     def __init__(self) -> None:
-        safe = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "1")
-        safe += ("--repl-diskless-sync-delay", "0")
+        safe = (
+            *("--min-replicas-to-write", "1", "--min-replicas-max-lag", "1"),
+            *("--repl-diskless-sync-delay", "0"),
+        )
         self.primary, self.primary_port = tcp_server(*safe)
         try:
             follow = ("--replicaof", f"127.0.0.1 {self.primary_port}")
@@ -117,7 +119,7 @@ def _replication(client: redis.Redis) -> dict[str, Any]:
 
 def _fails_over(client: redis.Redis) -> bool:
     try:
-        client.execute_command("SENTINEL FAILOVER", NAME)
+        client.execute_command("SENTINEL FAILOVER", NAME)  # type: ignore[no-untyped-call]
     except redis.ResponseError as error:
         if "NOGOODSLAVE" not in str(error):
             raise
