@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 from broker.errors import ProtocolViolation
 from broker.gateway.chunks import ChunkReader
 from broker.gateway.deadlines import NEVER, NO_SLOT
+from broker.gateway.doorstep import Place, plain_address
 from broker.gateway.ground import BUFFER, REST
 from broker.gateway.http1 import broken_newline
 from broker.gateway.outbox import Connection
@@ -70,7 +71,7 @@ class Doorway(Protocol):
 class BrowserConnection(Connection):
     """One connection from a browser."""
 
-    __slots__ = ("_chunks", "_doorway", "_early", "_fields", "_full", "_left", "_pending",
+    __slots__ = ("_chunks", "_doorway", "_early", "_fields", "_full", "_left", "_pending", "_place",
                  "_stopped", "_taken", "_taking_since", "_tls", "address", "browsers", "due",
                  "forwarded", "listener", "party", "phase", "slot", "was_half_closed")  # fmt: skip
 
@@ -80,8 +81,10 @@ class BrowserConnection(Connection):
         doorway: Doorway,
         listener: ListenerPlan,
         browsers: set[BrowserConnection],
+        place: Place | None = None,
     ) -> None:
         super().__init__(ground)
+        self._place = place
         self._doorway = doorway
         self.listener = listener
         self.browsers = browsers
@@ -110,21 +113,15 @@ class BrowserConnection(Connection):
         ground = self.ground
         self.browsers.add(self)
         ground.traffic.client_connections += 1
-        peer = transport.get_extra_info("peername")
-        if isinstance(peer, tuple) and peer:
-            self.address = str(peer[0]).removeprefix("::ffff:")
+        self.address = plain_address(transport.get_extra_info("peername"))
+        if self.address:
             self.forwarded = b"X-Forwarded-For: %b\r\n" % self.address.encode("ascii")
         if transport.get_extra_info("ssl_object") is not None:
             self._tls = True
             self.transport.set_write_buffer_limits(high=BUFFER)
-        count = ground.by_address.get(self.address, 0) + 1
-        ground.by_address[self.address] = count
-        if count > ground.door.connections_per_address and self.address:
-            ground.traffic.refused["per_address"] += 1
-            self.phase = CLOSED
-            self.transport.abort()
-            return
-        if ground.draining:
+        if self._place is None:
+            self._place = ground.place(self.address)
+        if self._place is None or ground.draining:
             self.phase = CLOSED
             self.transport.abort()
             return
@@ -155,11 +152,8 @@ class BrowserConnection(Connection):
         if not self.browsers:
             ground.emptied.set()
         ground.traffic.client_connections -= 1
-        left = ground.by_address[self.address] - 1
-        if left:
-            ground.by_address[self.address] = left
-        else:
-            del ground.by_address[self.address]
+        if self._place is not None:
+            self._place.leave()
         self._pending = None
         party, self.party = self.party, None
         if party is not None:

@@ -13,6 +13,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from broker.gateway.deadlines import Deadlines
+from broker.gateway.doorstep import Place
 from broker.gateway.http1 import HeadReader
 from broker.gateway.outbox import Outbox
 
@@ -103,7 +104,7 @@ class Ground:
         self.draining = False
         self.emptied = asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()
-        self.by_address: dict[str, int] = {}
+        self._by_address: dict[str, int] = {}
         self.use_door(door)
 
     def use_door(self, door: DoorPlan) -> None:
@@ -113,6 +114,14 @@ class Ground:
         self.reader = HeadReader(
             header_count=door.header_count, request_line_limit=door.request_line_limit
         )
+
+    def place(self, address: str) -> Place | None:
+        """A place for one more connection of this address (empty: a Unix socket, no limit); None,
+        counted as refused, when it has all of its places or the gateway is draining."""
+        if address and self._by_address.get(address, 0) >= self.door.connections_per_address:
+            self.traffic.refused["per_address"] += 1
+            return None
+        return None if self.draining else Place(self._by_address, address)
 
     def date(self) -> bytes:
         """For the Date of our own answers (RFC 9110 6.6.1)."""

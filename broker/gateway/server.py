@@ -8,12 +8,14 @@ import asyncio
 import contextlib
 import random as random_module
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from broker.gateway import health
 from broker.gateway.answers import Answers
 from broker.gateway.browser import TUNNEL, BrowserConnection
 from broker.gateway.deadlines import TICK
+from broker.gateway.doorstep import Doorstep
 from broker.gateway.ground import Ground
 from broker.gateway.journey import Journey
 from broker.gateway.relay import Exchange
@@ -79,6 +81,7 @@ class Gateway:
         self._pools: dict[str, Pool] = {}
         self._retired: list[Pool] = []
         self._servers: list[asyncio.Server] = []
+        self._doorsteps: list[Doorstep] = []
         self._checks: dict[tuple[Server, HealthPlan], asyncio.Task[None]] = {}
         self._ticking: asyncio.Task[None] | None = None
         self._journey = Journey(self._ground, self._table(plan), sessions, claims, spending)
@@ -129,21 +132,19 @@ class Gateway:
         """Accept on these sockets (bound; listening or not)."""
         loop = asyncio.get_running_loop()
         for sock, listener, context in listening:
-            self._servers.append(
-                await loop.create_server(
-                    self._factory(listener),
-                    sock=sock,
-                    ssl=context,
-                    backlog=BACKLOG,
-                    ssl_handshake_timeout=self._plan.door.head_timeout if context else None,
-                )
-            )
+            factory = self._factory(listener)
+            if context is None:
+                server = await loop.create_server(factory, sock=sock, backlog=BACKLOG)
+                self._servers.append(server)
+            else:
+                doorstep = Doorstep(self._ground, sock, context, factory, backlog=BACKLOG)
+                doorstep.open()
+                self._doorsteps.append(doorstep)
         self._ticking = self._ground.spawn(self._tick())
         self._start_checks()
 
-    def _factory(self, listener: ListenerPlan) -> Callable[[], BrowserConnection]:
-        ground, journey, browsers = self._ground, self._journey, self._browsers
-        return lambda: BrowserConnection(ground, journey, listener, browsers)
+    def _factory(self, listener: ListenerPlan) -> Callable[..., BrowserConnection]:
+        return partial(BrowserConnection, self._ground, self._journey, listener, self._browsers)
 
     async def _tick(self) -> None:
         ground = self._ground
@@ -180,6 +181,8 @@ class Gateway:
         ground.draining = True
         for server in self._servers:
             server.close()
+        for doorstep in self._doorsteps:
+            doorstep.stop()
         for browser in list(self._browsers):
             browser.drain()
         with contextlib.suppress(TimeoutError):
@@ -196,11 +199,12 @@ class Gateway:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._ticking = None
         self._checks.clear()
-        with contextlib.suppress(TimeoutError):  # of TLS handshakes that never end
-            async with asyncio.timeout(1.0):
-                for server in self._servers:
-                    await server.wait_closed()
+        for server in self._servers:
+            await server.wait_closed()
+        for doorstep in self._doorsteps:
+            await doorstep.stopped()
         self._servers.clear()
+        self._doorsteps.clear()
 
     async def _emptied(self) -> None:
         while self._browsers:

@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from broker.gateway.plan import DoorPlan
-from tests.support.stage import Stage, get, ok
+from tests.support.stage import PATIENCE, Stage, Wire, get, ok
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +105,56 @@ async def test_plain_http_on_a_tls_port_is_not_answered(
         await browser.send(get())
         assert b"HTTP/1.1 200" not in await browser.rest()
         assert stage.backend.accepted == 0
+
+
+async def bare(stage: Stage) -> Wire:
+    """A connection that never begins the handshake."""
+    wire = Wire(*await asyncio.open_connection("127.0.0.1", stage.port))
+    stage.browsers.append(wire)
+    return wire
+
+
+async def test_whoever_never_begins_the_handshake_is_counted(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    door = DoorPlan(connections_per_address=2)
+    async with Stage(tls=contexts[0], trust=contexts[1], door=door) as stage:
+        held = [await bare(stage) for _ in range(2)]
+        assert await (await bare(stage)).is_closed()
+        assert stage.traffic.refused["per_address"] == 1
+        for wire in held:
+            wire.reset()
+        await places_are_free(stage, 2)
+
+
+async def test_a_handshake_that_does_not_end_gives_its_place_back(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    door = DoorPlan(connections_per_address=1, head_timeout=0.3)
+    async with Stage(tls=contexts[0], trust=contexts[1], door=door) as stage:
+        slow = await bare(stage)
+        assert await slow.is_closed()
+        await places_are_free(stage, 1)
+
+
+async def test_a_browser_s_place_comes_back_once(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    door = DoorPlan(connections_per_address=1)
+    async with Stage(tls=contexts[0], trust=contexts[1], door=door) as stage:
+        for _ in range(3):
+            (browser,) = await places_are_free(stage, 1)
+            assert await (await bare(stage)).is_closed()
+            browser.reset()
+
+
+async def places_are_free(stage: Stage, count: int) -> list[Wire]:
+    """Wait until the address may open ``count`` TLS connections at once, and open them."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                opened = [await stage.browser() for _ in range(count)]
+            except OSError:  # refused during the handshake
+                await asyncio.sleep(0.01)
+                continue
+            return opened

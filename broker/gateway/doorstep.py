@@ -1,0 +1,151 @@
+"""Where connections wait before they are browsers: counted by address and, for TLS, greeted.
+
+A plain connection is counted when the event loop hands it over, which is when it is accepted. With
+TLS the loop hands over only what has finished its handshake; whoever never begins one would hold
+its descriptor uncounted until the deadline. So TLS listeners accept here: count first, refuse what
+is over the limit without a byte, then let the loop speak TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Callable
+
+    from broker.gateway.ground import Ground
+
+BATCH: Final = 64
+"""Connections accepted in one turn of the loop, so that a crowd does not stop everybody else."""
+PAUSE: Final = 0.25
+"""Seconds without accepting after the process or the system ran out of descriptors or memory."""
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+_log = logging.getLogger(__name__)
+
+
+class Place:
+    """One connection's place among those of its address. Leaving twice changes nothing."""
+
+    __slots__ = ("_address", "_taken")
+
+    def __init__(self, taken: dict[str, int], address: str) -> None:
+        self._taken: dict[str, int] | None = taken
+        self._address = address
+        taken[address] = taken.get(address, 0) + 1
+
+    def leave(self) -> None:
+        taken, self._taken = self._taken, None
+        if taken is None:
+            return
+        left = taken[self._address] - 1
+        if left:
+            taken[self._address] = left
+        else:
+            del taken[self._address]
+
+
+def plain_address(peer: object) -> str:
+    """The address of a socket's peer as text, IPv4 as IPv4; empty for a Unix socket."""
+    if isinstance(peer, tuple) and peer:
+        return str(peer[0]).removeprefix("::ffff:")
+    return ""
+
+
+class Doorstep:
+    """One TLS listener: ``open`` once, ``close`` once. ``factory`` makes the protocol of a
+    connection that has its place; the protocol leaves it when the connection is lost."""
+
+    def __init__(
+        self,
+        ground: Ground,
+        sock: socket.socket,
+        context: ssl.SSLContext,
+        factory: Callable[[Place], asyncio.BufferedProtocol],
+        *,
+        backlog: int,
+    ) -> None:
+        self._ground = ground
+        self._socket = sock
+        self._context = context
+        self._factory = factory
+        self._backlog = backlog
+        self._loop = asyncio.get_running_loop()
+        self._shaking: set[asyncio.Task[None]] = set()
+        self._pause: asyncio.TimerHandle | None = None
+
+    def open(self) -> None:
+        self._socket.setblocking(False)
+        self._socket.listen(self._backlog)
+        self._loop.add_reader(self._socket, self._accept)
+
+    def stop(self) -> None:
+        """Accept no more; who has not finished the handshake has asked for nothing yet."""
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+        for task in self._shaking:
+            task.cancel()
+
+    async def stopped(self) -> None:
+        """Wait until nothing of this listener's is left on the loop."""
+        await asyncio.gather(*self._shaking, return_exceptions=True)
+
+    def _accept(self) -> None:
+        ground = self._ground
+        for _ in range(BATCH):
+            try:
+                sock, peer = self._socket.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    continue  # that connection is gone already: accept(2), "Error handling"
+                self._rest(error)
+                return
+            place = ground.place(plain_address(peer))
+            if place is None:
+                sock.close()
+                continue
+            sock.setblocking(False)
+            task = self._loop.create_task(self._shake_hands(sock, place))
+            self._shaking.add(task)
+            task.add_done_callback(partial(self._shaken, sock, place))
+
+    def _rest(self, error: OSError) -> None:
+        """The listener stays readable: without a pause the loop would do nothing else."""
+        _log.error("no connection can be accepted for %s s: %s", PAUSE, error.strerror)
+        self._loop.remove_reader(self._socket)
+        self._pause = self._loop.call_later(
+            PAUSE, self._loop.add_reader, self._socket, self._accept
+        )
+
+    async def _shake_hands(self, sock: socket.socket, place: Place) -> None:
+        await self._loop.connect_accepted_socket(
+            lambda: self._factory(place),
+            sock,
+            ssl=self._context,
+            ssl_handshake_timeout=self._ground.door.head_timeout,
+        )
+
+    def _shaken(self, sock: socket.socket, place: Place, task: asyncio.Task[None]) -> None:
+        """Here and not in the task: one that is cancelled before its first step never runs."""
+        self._shaking.discard(task)
+        if task.cancelled():
+            failure: BaseException | None = asyncio.CancelledError()
+        else:
+            failure = task.exception()
+        if failure is None:
+            return  # the protocol has the place, the event loop the socket
+        place.leave()
+        sock.close()
+        if not isinstance(failure, OSError | asyncio.CancelledError):
+            # ssl.SSLError, a reset and the handshake's deadline are OSErrors, and a stranger's.
+            _log.error("a TLS handshake failed", exc_info=failure)
