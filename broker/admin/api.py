@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from broker.policy.limits import LimitsDocument
 
 _log = logging.getLogger(__name__)
+_VERSION = re.compile(r'(?P<quote>"?)(?P<number>[0-9]{1,15})(?P=quote)')
 _SILENT_LONG_ENOUGH = 10.0  # seconds: forty syncs
 _SELECTORS: dict[str, RevocationKind] = {"employee": "employee", "population": "population"}
 
@@ -85,8 +87,8 @@ class Api:
         return web.json_response(views.capacity(usage), headers=etag)
 
     async def pools(self, _: web.Request) -> web.Response:
-        usage = await self._ledger.usage()
-        return web.json_response(views.pools(usage, await self._processes.state()))
+        host, usage, _known = await self.snapshot()
+        return web.json_response(views.pools(usage, host))
 
     async def waiting(self, _: web.Request) -> web.Response:
         return web.json_response(views.waiting(await self._ledger.usage()))
@@ -124,21 +126,29 @@ class Api:
         if wanted or not isinstance(publish, bool):
             raise Refused('the body is {} or {"publish": true}')
         if not publish:
-            await self._processes.reload()
-            return web.json_response({"reloaded": True, "version": None})
-        seen = request.headers.get("If-Match", "").strip('"')
-        if not seen.isdecimal():
+            return web.json_response(await self._reloaded())
+        seen = _version(request)
+        if seen is None:
             return problem(428, 'publishing needs If-Match: "VERSION" as seen in /api/v1/capacity')
         try:
             document = self._propose()
         except ConfigurationError as error:
-            raise Refused("; ".join((error.reason, *error.faults))) from error
+            stays = f"{error.reason}; the old configuration stays in force"
+            raise Refused("\n".join((stays, *error.faults))) from error
         present = await self._ledger.limits()
-        if present is not None and present.number != int(seen):
+        if present is not None and present.number != seen:
             raise Stale(f"the limits are at version {present.number}, not {seen}")
+        done = await self._reloaded()
+        published = await self._ledger.publish(document, if_match=seen)
+        return web.json_response({**done, "version": published.number})
+
+    async def _reloaded(self) -> dict[str, Any]:
+        """Every process of this host has taken the file anew; what it names that only a restart
+        brings into force is told. Raises what ``Processes.reload`` raises."""
         await self._processes.reload()
-        published = await self._ledger.publish(document, if_match=int(seen))
-        return web.json_response({"reloaded": True, "version": published.number})
+        supervisor = (await self._processes.state()).supervisor or {}
+        needs_restart = list(supervisor.get("needs_restart", ()))
+        return {"reloaded": True, "version": None, "needs_restart": needs_restart}
 
     async def description(self, _: web.Request) -> web.Response:
         return web.json_response(openapi(self.operations, self._site))
@@ -210,11 +220,22 @@ def _only(request: web.Request, name: str) -> str:
     return request.query[name]
 
 
+def _version(request: web.Request) -> int | None:
+    """What If-Match says, None when it is absent. Raises Refused when it is no version of ours."""
+    given = request.headers.getall("If-Match", [])
+    if not given:
+        return None
+    if len(given) != 1 or not (match := _VERSION.fullmatch(given[0].strip())):
+        raise Refused('If-Match is one version as seen in /api/v1/capacity, such as "7"')
+    return int(match["number"])
+
+
 async def _body(request: web.Request) -> dict[str, Any]:
-    text = await request.text()
+    sent = await request.read()
     try:
-        value = json.loads(text) if text.strip() else {}
-    except ValueError:
+        # As UTF-8 whatever charset is claimed (RFC 8259 section 8.1).
+        value = json.loads(sent.decode("utf-8")) if sent.strip() else {}
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise Refused("the body is not a JSON object")

@@ -24,6 +24,15 @@ Key = tuple[str, tuple[tuple[str, str], ...]]
 """A series: the sample's name (with ``_total``, ``_bucket``, ...) and its sorted labels."""
 
 _FAMILIES = {metric.family: metric for metric in names.every()}
+
+
+def _sample_names(metric: names.Metric) -> tuple[str, ...]:
+    if metric.kind == "histogram":
+        return tuple(f"{metric.name}_{part}" for part in ("bucket", "sum", "count"))
+    return (metric.name,)
+
+
+_BY_SAMPLE = {name: metric for metric in _FAMILIES.values() for name in _sample_names(metric)}
 _COMBINE: dict[names.Merge, Callable[[list[float]], float]] = {"sum": sum, "max": max, "min": min}
 
 
@@ -48,7 +57,7 @@ class Merger:
 
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
-        self._kept: dict[Key, float] = {}
+        self._kept: dict[str, dict[Key, float]] = {}
 
     def merge(self, pages: Iterable[Page]) -> bytes:
         """The merged exposition. A process that is missing this time keeps its counters (they did
@@ -63,20 +72,25 @@ class Merger:
                 else:
                     growing[key] = value
             self._remember(page, growing)
-        totals = dict(self._kept)
-        for seen in self._seen.values():
-            for key, value in seen.growing.items():
-                totals[key] = totals.get(key, 0.0) + value
-        for key, values in gauges.items():
-            totals[key] = _COMBINE[_FAMILIES[key[0]].merge](values)
-        return _render(totals)
+        counted: dict[Key, list[float]] = {}
+        for process, seen in self._seen.items():
+            lived = _added(self._kept.get(process, {}), seen.growing)
+            for key, value in lived.items():
+                counted.setdefault(key, []).append(value)
+        return _render(
+            {key: _COMBINE[_BY_SAMPLE[key[0]].merge](v) for key, v in (counted | gauges).items()}
+        )
 
     def _remember(self, page: Page, growing: dict[Key, float]) -> None:
         before = self._seen.get(page.process)
         if before is not None and before.instance != page.instance:
-            for key, value in before.growing.items():
-                self._kept[key] = self._kept.get(key, 0.0) + value
+            kept = self._kept.get(page.process, {})
+            self._kept[page.process] = _added(kept, before.growing)
         self._seen[page.process] = _Seen(page.instance, growing)
+
+
+def _added(kept: Mapping[Key, float], growing: Mapping[Key, float]) -> dict[Key, float]:
+    return {key: kept.get(key, 0.0) + growing.get(key, 0.0) for key in {**kept, **growing}}
 
 
 def _samples(text: str) -> Iterator[tuple[names.Metric, Key, float]]:
@@ -90,11 +104,8 @@ def _samples(text: str) -> Iterator[tuple[names.Metric, Key, float]]:
 class _Merged(Collector):
     def __init__(self, totals: Mapping[Key, float]) -> None:
         self._families: dict[str, Family] = {}
-        by_sample = {
-            name: metric for metric in _FAMILIES.values() for name in _sample_names(metric)
-        }
         for (name, labels), value in totals.items():
-            metric = by_sample[name]
+            metric = _BY_SAMPLE[name]
             family = self._families.get(metric.family)
             if family is None:
                 family = Family(metric.family, metric.help, metric.kind)
@@ -103,12 +114,6 @@ class _Merged(Collector):
 
     def collect(self) -> Iterator[Family]:
         return (self._families[name] for name in _FAMILIES if name in self._families)
-
-
-def _sample_names(metric: names.Metric) -> tuple[str, ...]:
-    if metric.kind == "histogram":
-        return tuple(f"{metric.name}_{part}" for part in ("bucket", "sum", "count"))
-    return (metric.name,)
 
 
 def _render(totals: Mapping[Key, float]) -> bytes:

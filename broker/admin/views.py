@@ -74,6 +74,7 @@ def workers(host: HostState, usage: Usage | None, known: Sequence[WorkerView]) -
     views = {view.incarnation: view for view in known}
     listed = sorted(views.keys() | children.keys())
     return {
+        "ledger_up": usage is not None,
         "version": usage.limits.number if usage is not None else None,
         "digest": usage.limits.digest if usage is not None else None,
         "workers": [
@@ -82,18 +83,22 @@ def workers(host: HostState, usage: Usage | None, known: Sequence[WorkerView]) -
     }
 
 
-def pools(usage: Usage, host: HostState) -> Json:
+def pools(usage: Usage | None, host: HostState) -> Json:
     """Pools with their servers as the workers of this host see them. ``healthy`` is the most
-    pessimistic view; ``healthy_on`` counts the workers that agree."""
+    pessimistic view; ``healthy_on`` counts the workers that agree. Without the ledger
+    ``connections`` and ``lease`` are null, and the pools are those the workers name."""
+    limits = {} if usage is None else usage.limits.pools
+    told = {name for state in host.workers.values() for name in state.get("servers", {})}
     return {
+        "ledger_up": usage is not None,
         "pools": {
             name: {
-                "connections": _pool_capacity(usage, name),
-                "lease": each.lease,
+                "connections": None if usage is None else _pool_capacity(usage, name),
+                "lease": limits[name].lease if name in limits else None,
                 "servers": _servers(host, name),
             }
-            for name, each in usage.limits.pools.items()
-        }
+            for name in (limits if usage is not None else sorted(told))
+        },
     }
 
 

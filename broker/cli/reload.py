@@ -34,3 +34,6 @@ def command(api: AdminClient, *, publish: bool, yes: bool, as_json: bool) -> Non
         click.echo(f"Reloaded; the site's limits are now version {answer['version']}.")
     else:
         click.echo("Reloaded; the limits in force are the ledger's, as before.")
+    if not as_json and answer["needs_restart"]:
+        changed = ", ".join(answer["needs_restart"])
+        click.echo(f"Changed in the file, in force only after a restart: {changed}.")

@@ -16,7 +16,10 @@ from broker.cli.output import cell, show_json, table
 if TYPE_CHECKING:
     from broker.cli.client import AdminClient
 
-_QUESTIONS = ("capacity", "pools", "workers")
+LEDGER_AWAY = (
+    "The ledger (Redis) is away: whoever has a seat goes on, nobody new is admitted."
+    " Seats and limits cannot be shown."
+)
 
 
 @click.command("status")
@@ -42,7 +45,11 @@ def command(api: AdminClient, *, watch: bool, as_json: bool) -> None:
 
 
 def _ask(api: AdminClient) -> dict[str, Any]:
-    return {question: api.get(question) for question in _QUESTIONS}
+    """The answers by question. ``capacity`` is None while the ledger is away: what this host knows
+    by itself is shown all the same."""
+    known = {question: api.get(question) for question in ("pools", "workers")}
+    capacity = api.get("capacity") if known["workers"]["ledger_up"] else None
+    return {"capacity": capacity, **known}
 
 
 def _stream(api: AdminClient) -> None:
@@ -75,7 +82,15 @@ def _drawn(known: dict[str, Any]) -> Any:
     from rich.console import Group
     from rich.text import Text
 
+    processes = (
+        "",
+        _table(servers.COLUMNS, servers.rows(known["pools"])),
+        "",
+        _table(workers.COLUMNS, workers.rows(known["workers"])),
+    )
     capacity = known["capacity"]
+    if capacity is None:
+        return Group(Text(LEDGER_AWAY, style="bold red"), *processes)
     seats, connections = capacity["seats"], capacity["connections"]
     headline = Text(
         f"limits version {capacity['version']}, scale {capacity['scale']:g}x"
@@ -100,10 +115,7 @@ def _drawn(known: dict[str, Any]) -> Any:
             (name, each["in_use"], each["granted"], each["limit"], each["guaranteed"])
             for name, each in connections["pools"].items()
         ]),
-        "",
-        _table(servers.COLUMNS, servers.rows(known["pools"])),
-        "",
-        _table(workers.COLUMNS, workers.rows(known["workers"])),
+        *processes,
     )  # fmt: skip
 
 

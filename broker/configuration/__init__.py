@@ -63,7 +63,7 @@ def load_with_doubts(
     if found or settings is None:
         lines = tuple(f"{path}:{fault}" for fault in sorted(found))
         count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
-        raise ConfigurationError(f"{path}: {count}, nothing was started", lines)
+        raise ConfigurationError(f"{path}: {count}", lines)
     weak = sorted(_placed(source, at, say) for at, say in doubts(settings))
     return settings, tuple(f"{path}:{doubt}" for doubt in weak)
 

@@ -19,7 +19,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from broker.errors import BrokerError, Refused
+from broker.errors import BrokerError, ConfigurationError, Refused
 from broker.supervisor import sockets
 from broker.supervisor.plan import Opened
 from broker.supervisor.slot import Slot, how
@@ -28,7 +28,7 @@ from broker.telemetry import names
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from broker.supervisor.plan import Kind, SupervisorPlan
     from broker.supervisor.slot import Command
@@ -44,8 +44,8 @@ _LAST_TOMBSTONES = 2.0  # seconds for tombstones still unwritten when everything
 class Supervisor:
     """``command`` makes a child's argument list. ``tombstone(incarnation)`` writes it, or raises
     LedgerAway to be called again. ``reload`` checks and takes a new configuration, or raises
-    BrokerError; ``tell(name, action)`` then passes it on to each child. ``on_ready`` is called once
-    when every child serves. ``clock`` is monotonic seconds, ``civil`` seconds since 1970.
+    BrokerError, and names what in it needs a restart; ``tell(name, action)`` then passes it on to
+    each child. ``on_ready`` is called once when every child serves. ``clock`` is monotonic seconds, ``civil`` seconds since 1970.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Supervisor:
         *,
         command: Command,
         tombstone: Callable[[str], Awaitable[bool]],
-        reload: Callable[[], Awaitable[None]],
+        reload: Callable[[], Awaitable[Sequence[str]]],
         tell: Callable[[str, str], Awaitable[None]],
         on_ready: Callable[[Opened], None],
         clock: Callable[[], float],
@@ -64,6 +64,7 @@ class Supervisor:
         self._command = command
         self._tombstones = Tombstones(tombstone, clock)
         self._reload = reload
+        self._needs_restart: tuple[str, ...] = ()
         self._tell = tell
         self._on_ready = on_ready
         self._clock = clock
@@ -115,7 +116,11 @@ class Supervisor:
         """Take a new configuration, then tell the children. Raises BrokerError when it was refused
         (everything stays as it was), or Refused when a child did not take it."""
         async with self._reloading:
-            await self._reload()
+            self._needs_restart = tuple(await self._reload())
+            if self._needs_restart:
+                _log.warning(
+                    "reloaded; in force only after a restart: %s", ", ".join(self._needs_restart)
+                )
             failed = []
             for slot in self._slots:
                 if slot.ready:  # one that is starting reads the new file anyway
@@ -146,6 +151,7 @@ class Supervisor:
             "public": self._opened.public,
             "admin": self._opened.admin,
             "children": [slot.state() for slot in self._slots],
+            "needs_restart": list(self._needs_restart),
             "tombstones_waiting": sorted(self._tombstones.waiting),
         }
 
@@ -259,6 +265,10 @@ class Supervisor:
         async def run() -> None:
             try:
                 await what()
+            except ConfigurationError as error:
+                for fault in error.faults:
+                    _log.error("%s", fault)
+                _log.error("%s; the old configuration stays in force", error.reason)
             except BrokerError as error:
                 _log.error("%s: %s", getattr(what, "__name__", "signal"), error.reason)
             except Exception:  # noqa: BLE001  the same

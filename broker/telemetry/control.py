@@ -113,7 +113,8 @@ class ControlServer:
         try:
             await action()
         except ConfigurationError as error:
-            return _problem(400, "; ".join((error.reason, *error.faults)))
+            stays = f"{error.reason}; the old configuration stays in force"
+            return _problem(400, "\n".join((stays, *error.faults)))
         except BrokerError as error:
             return _problem(error.status, error.reason)
         return web.Response(status=204)

@@ -200,8 +200,9 @@ LEDGER_LEARNING = Metric(
 )
 LEDGER_EPOCH_CHANGES = Metric(
     "broker_ledger_epoch_changes_total",
-    "Times this host found the ledger's memory lost (each worker counts its own finding).",
+    "Times this host found the ledger's memory lost: what the worker that saw most has counted.",
     "counter",
+    merge="max",
 )
 LOOP_LAG = Metric(
     "broker_event_loop_lag_seconds",

@@ -43,6 +43,22 @@ def supervisor_plan(settings: Settings) -> SupervisorPlan:
     )
 
 
+# What the processes take over from a file that was read again; see their own reloads.
+_LIVE = frozenset(
+    {"hosts", "pools", "populations", "seats", "connections", "levels", "directory", "door"}
+    | {"company", "home"}
+)
+
+
+def needs_restart(running: Settings, wanted: Settings) -> tuple[str, ...]:
+    """The top-level keys in which ``wanted`` differs and that no process changes while it runs."""
+    return tuple(
+        key
+        for key in type(running).model_fields
+        if key not in _LIVE and getattr(running, key) != getattr(wanted, key)
+    )
+
+
 def serve(path: Path, *, first_start: bool = False) -> int:
     """Run until stopped. Returns the exit code. Raises ConfigurationError: nothing was started.
 
@@ -99,8 +115,9 @@ async def _supervise(path: Path, settings: Settings, ledger: RedisLedger) -> int
     def make(kind: Kind, slot: int, incarnation: str, fds: ChildFds) -> Sequence[str]:
         return command(kind, slot, incarnation, fds, path)
 
-    async def check_again() -> None:
-        load(path)  # raises with all faults; the children read it again themselves
+    async def check_again() -> tuple[str, ...]:
+        """Raises with all faults; the children read the file again themselves."""
+        return needs_restart(settings, load(path))
 
     def announce(opened: Opened) -> None:
         _log.info("ready: public %s, admin %s", opened.public, opened.admin)

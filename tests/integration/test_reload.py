@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -34,7 +35,8 @@ async def test_the_portal_takes_the_new_file_and_keeps_the_old_one_for_a_wrong_o
         async with aiohttp.ClientSession() as session:
             assert "Before Ltd" in await login_page(session, broker)
             path.write_text(yaml.safe_dump({**written, "company": {"name": "After Ltd"}}))
-            assert (await reload(session, broker))[0] == 200
+            status, answer = await reload(session, broker)
+            assert (status, json.loads(answer)["needs_restart"]) == (200, [])
             page = await login_page(session, broker)
             assert "After Ltd" in page
             assert "Before Ltd" not in page
@@ -42,5 +44,10 @@ async def test_the_portal_takes_the_new_file_and_keeps_the_old_one_for_a_wrong_o
             status, why = await reload(session, broker)
             assert status == 400
             assert "nane" in why
+            assert "the old configuration stays in force" in why
+            more_workers = {**written, "workers": 5, "company": {"name": "After Ltd"}}
+            path.write_text(yaml.safe_dump(more_workers))
+            status, answer = await reload(session, broker)
+            assert (status, json.loads(answer)["needs_restart"]) == (200, ["workers"])
             assert "After Ltd" in await login_page(session, broker)
         assert broker.stop() == 0, broker.log()

@@ -58,8 +58,9 @@ async def main(given: dict[str, Any]) -> int:
         say("tombstone", incarnation=incarnation)
         return True
 
-    async def reload() -> None:
+    async def reload() -> tuple[str, ...]:
         say("reload")
+        return ("workers",)
 
     async def tell(name: str, action: str) -> None:
         say("tell", name=name, action=action)

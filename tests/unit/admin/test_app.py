@@ -54,6 +54,7 @@ class Host:
     def supervisor_state(self) -> dict[str, Any]:
         return {
             "stopping": False,
+            "needs_restart": ["workers"],
             "children": [
                 {
                     "name": name, "kind": "worker", "slot": slot, "pid": 100 + slot,
@@ -300,13 +301,22 @@ class TestApi:
         }  # fmt: skip
         assert body["pools"]["wiki"]["servers"] == []
 
+    async def test_without_the_ledger_the_workers_still_see_their_servers(self, host: Host) -> None:
+        with_it = (await host.ask("/api/v1/pools"))[1]
+        host.ledger.away = True
+        status, body = await host.ask("/api/v1/pools")
+        assert status == 200
+        assert (with_it["ledger_up"], body["ledger_up"]) == (True, False)
+        assert body["pools"]["feed"]["connections"] is None
+        assert body["pools"]["feed"]["servers"] == with_it["pools"]["feed"]["servers"] != []
+
     async def test_waiting(self, host: Host) -> None:
         _, body = await host.ask("/api/v1/waiting")
         assert body["populations"]["everyone"] == {"waiting": 3, "called": 0}
 
     async def test_without_the_ledger_503(self, host: Host) -> None:
         host.ledger.away = True
-        for path in ("/capacity", "/pools", "/waiting", "/sessions?employee=amina"):
+        for path in ("/capacity", "/waiting", "/sessions?employee=amina"):
             status, body = await host.ask("/api/v1" + path)
             assert status == 503
             assert body["detail"] == "the ledger does not answer"
@@ -346,7 +356,7 @@ class TestApi:
     async def test_reload(self, host: Host) -> None:
         assert await host.ask("/api/v1/reload", "POST") == (
             200,
-            {"reloaded": True, "version": None},
+            {"reloaded": True, "version": None, "needs_restart": ["workers"]},
         )
         assert host.reloads == 1
         host.refuse_reload = True
@@ -363,9 +373,19 @@ class TestApi:
         match = {"If-Match": '"7"'}
         assert await host.ask("/api/v1/reload", "POST", headers=match, **publish) == (
             200,
-            {"reloaded": True, "version": 8},
+            {"reloaded": True, "version": 8, "needs_restart": ["workers"]},
         )
         assert [document.digest for document in host.ledger.published] == ["d8"]
+
+    @pytest.mark.parametrize("match", ["x", '"7', '"7", "8"', '"٧"', "9" * 5000, "*"])
+    async def test_a_version_that_is_none(self, host: Host, match: str) -> None:
+        headers = {"If-Match": match}
+        status, body = await host.ask(
+            "/api/v1/reload", "POST", headers=headers, json={"publish": True}
+        )
+        assert status == 400
+        assert "If-Match is one version" in body["detail"]
+        assert host.reloads == 0
 
     async def test_a_wrong_file_publishes_nothing(self, host: Host) -> None:
         host.wrong_file = True
@@ -373,11 +393,18 @@ class TestApi:
             "/api/v1/reload", "POST", headers={"If-Match": '"7"'}, json={"publish": True}
         )
         assert status == 400
-        assert body["detail"] == "the file has 2 faults; seats: missing; x: unknown"
+        assert body["detail"] == (
+            "the file has 2 faults; the old configuration stays in force\n"
+            "seats: missing\nx: unknown"
+        )
         assert host.ledger.published == []
         assert host.reloads == 0
 
-    @pytest.mark.parametrize("body", [b"[]", b"{", b'{"publish": 1}', b'{"other": true}'])
+    @pytest.mark.parametrize(
+        "body",
+        [b"[]", b"{", b'{"publish": 1}', b'{"other": true}', b"\xff", b"[" * 60_000],
+        ids=["array", "cut", "number", "other", "no UTF-8", "deep"],
+    )
     async def test_a_wrong_body(self, host: Host, body: bytes) -> None:
         assert (await host.ask("/api/v1/reload", "POST", data=body))[0] == 400
         assert host.reloads == 0

@@ -30,7 +30,7 @@ CAPACITY = {
     },
 }  # fmt: skip
 WORKERS = {
-    "version": 7, "digest": "abc",
+    "ledger_up": True, "version": 7, "digest": "abc",
     "workers": [
         {"id": "h1/b/1", "host": "h1", "pid": 4711, "slot": 0, "restarts": 0, "started": 1.0,
          "answers": True, "acknowledged": 7, "digest": "abc", "silent_seconds": 0.2, "granted": 50,
@@ -41,6 +41,7 @@ WORKERS = {
     ],
 }  # fmt: skip
 POOLS = {
+    "ledger_up": True,
     "pools": {
         "feed": {"connections": {}, "lease": "keep", "servers": [
             {"server": "http://10.0.0.1:80", "healthy": True, "healthy_on": 2, "seen_by": 2,

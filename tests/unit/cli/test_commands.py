@@ -12,7 +12,7 @@ import pytest
 
 from broker.cli.main import _COMMANDS, main
 from broker.site.tokens import KeyRing
-from tests.unit.cli.conftest import CAPACITY, WAITING
+from tests.unit.cli.conftest import CAPACITY, WAITING, WORKERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +52,20 @@ def test_status(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"feed +81 +90 +300 +100", out)
     assert "healthy for 1 of 2 workers" in out
     assert "older limits" in out
+
+
+def test_status_without_the_ledger_shows_what_this_host_knows(
+    api: AdminApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.answers["GET", "workers"] = (200, {**WORKERS, "ledger_up": False})
+    api.answers["GET", "capacity"] = (503, {"detail": "the ledger does not answer"})
+    assert main(["status"]) == 0
+    out = capsys.readouterr().out
+    assert "The ledger (Redis) is away" in out
+    assert "healthy for 1 of 2 workers" in out
+    assert "h1/b/1" in out
+    assert main(["status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["capacity"] is None
 
 
 def test_status_as_json(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,8 +162,12 @@ def test_revoke_wants_exactly_one(api: AdminApi, arguments: list[str]) -> None:
 
 
 def test_reload(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
-    api.answers["POST", "reload"] = (200, {"reloaded": True, "version": 8})
+    api.answers["POST", "reload"] = (
+        200,
+        {"reloaded": True, "version": 8, "needs_restart": ["listeners", "workers"]},
+    )
     assert main(["reload"]) == 0
+    assert "only after a restart: listeners, workers." in capsys.readouterr().out
     assert api.asked == [("POST", "reload", {"publish": False}, None)]
     api.asked.clear()
     assert main(["reload", "--publish"]) == 2
