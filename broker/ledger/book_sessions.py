@@ -81,8 +81,11 @@ class BookSessions:
         for held in _portions(seats_to_restore(sessions, refused, seats)):
             await self._scripts.run("restore_seats", msgspec.json.encode(held))
 
-    async def put_once(self, kind: str, key: str, value: bytes, ttl_ms: int) -> bool:
-        return bool(await self._scripts.run("once", "put", f"{kind}:{key}", value, ttl_ms))
+    async def put_once(
+        self, kind: str, key: str, value: bytes, ttl_ms: int, *, most: int = 0
+    ) -> bool:
+        name = f"{kind}:{key}"
+        return bool(await self._scripts.run("once", "put", name, value, ttl_ms, most, kind))
 
     async def take_once(self, kind: str, key: str) -> bytes | None:
         return _bytes(await self._scripts.run("once", "take", f"{kind}:{key}"))

@@ -229,9 +229,11 @@ class MemoryLedger:
 
     # --- things that may be used once
 
-    async def put_once(self, kind: str, key: str, value: bytes, ttl_ms: int) -> bool:
+    async def put_once(
+        self, kind: str, key: str, value: bytes, ttl_ms: int, *, most: int = 0
+    ) -> bool:
         self._call()
-        return self.seat_sessions.put_once(kind, key, value, ttl_ms)
+        return self.seat_sessions.put_once(kind, key, value, ttl_ms, most=most)
 
     async def take_once(self, kind: str, key: str) -> bytes | None:
         self._call()

@@ -7,6 +7,7 @@ here, because by ledger time it is gone already.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from broker.ledger.port import Revocation, RevocationKind, SessionRecord
@@ -38,6 +39,7 @@ class MemorySessions:
         self._longest_ms = LONGEST_MS
         self._newest_ms = 0
         self._once: dict[tuple[str, str], tuple[int, bytes]] = {}
+        self._order: dict[str, deque[str]] = {}
         seats.sweeps += [self._purge, self._expire]
 
     # --- sessions
@@ -109,10 +111,15 @@ class MemorySessions:
 
     # --- used once
 
-    def put_once(self, kind: str, key: str, value: bytes, ttl_ms: int) -> bool:
+    def put_once(self, kind: str, key: str, value: bytes, ttl_ms: int, *, most: int = 0) -> bool:
         if self.peek_once(kind, key) is not None:
             return False
         self._once[kind, key] = (self._state.now + ttl_ms, value)
+        if most > 0:
+            order = self._order.setdefault(kind, deque())
+            order.append(key)
+            if len(order) > most:
+                self._once.pop((kind, order.popleft()), None)
         return True
 
     def take_once(self, kind: str, key: str) -> bytes | None:

@@ -242,8 +242,11 @@ class Ledger(Protocol):
         ...
 
     # --- things that may be used once (hand-over codes, return addresses, login forms)
-    async def put_once(self, kind: str, key: str, value: bytes, ttl_ms: int) -> bool:
-        """Store if absent; True if it was. The key must be unguessable or a hash."""
+    async def put_once(
+        self, kind: str, key: str, value: bytes, ttl_ms: int, *, most: int = 0
+    ) -> bool:
+        """Store if absent; True if it was. The key must be unguessable or a hash. Of a kind that
+        strangers can make, the latest ``most`` are kept (0: all until they end)."""
         ...
 
     async def take_once(self, kind: str, key: str) -> bytes | None:

@@ -125,8 +125,10 @@ class RedisLedger:
 
     # --- things that may be used once
 
-    async def put_once(self, kind: str, key: str, value: bytes, ttl_ms: int) -> bool:
-        return await self._sessions.put_once(kind, key, value, ttl_ms)
+    async def put_once(
+        self, kind: str, key: str, value: bytes, ttl_ms: int, *, most: int = 0
+    ) -> bool:
+        return await self._sessions.put_once(kind, key, value, ttl_ms, most=most)
 
     async def take_once(self, kind: str, key: str) -> bytes | None:
         return await self._sessions.take_once(kind, key)

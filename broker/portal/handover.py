@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 RETURN_MS = 600_000  # as long as a login may take
 CODE_MS = 40_000  # the code's 30 s, and the leeway between clocks
+MOST_RETURNS = 32_768
+"""Notes kept at a time, at most 140 MiB: at the 36 logins a second of a bad morning people have 15
+minutes to type, and a flood of strangers costs return addresses, never the ledger's memory."""
 MOST_ROUNDS = 3  # a browser that keeps no cookies would go round for ever
 MOST_PATH = 4096
 PATH = re.compile(r"/[\x21-\x7e]*\Z")
@@ -108,7 +111,9 @@ class Handover:
         cookie = cookies.kept(request, cookies.HANDOVER) or cookies.fresh()
         start = Start(visit.host, safe_path(path), cookies.digest(cookie), rounds)
         return_id = cookies.fresh()
-        await self._ledger.put_once("return", return_id, start.encode(), RETURN_MS)
+        await self._ledger.put_once(
+            "return", return_id, start.encode(), RETURN_MS, most=MOST_RETURNS
+        )
         response = redirect(f"{self._plan.home}/.broker/login?next={return_id}")
         cookies.plant(response, cookies.HANDOVER, cookie, cookies.HANDOVER_SECONDS)
         return response

@@ -45,7 +45,8 @@ class Supervisor:
     """``command`` makes a child's argument list. ``tombstone(incarnation)`` writes it, or raises
     LedgerAway to be called again. ``reload`` checks and takes a new configuration, or raises
     BrokerError, and names what in it needs a restart; ``tell(name, action)`` then passes it on to
-    each child. ``on_ready`` is called once when every child serves. ``clock`` is monotonic seconds, ``civil`` seconds since 1970.
+    each child. ``on_ready`` is called once when every child serves. ``clock`` is monotonic seconds,
+    ``civil`` seconds since 1970.
     """
 
     def __init__(

@@ -210,3 +210,13 @@ async def test_things_used_once_are_stored_once_taken_once_and_end(
     assert await ledger.peek_once("code", "k") == b""
     ledger_clock.advance(1000)
     assert await ledger.take_once("code", "k") is None
+
+
+async def test_of_what_strangers_can_make_the_latest_are_kept(ledger: Ledger) -> None:
+    for number in range(5):
+        assert await ledger.put_once("return", f"r{number}", b"%d" % number, 60_000, most=3)
+    assert not await ledger.put_once("return", "r4", b"again", 60_000, most=3)
+    kept = [await ledger.peek_once("return", f"r{number}") for number in range(5)]
+    assert kept == [None, None, b"2", b"3", b"4"]
+    assert await ledger.put_once("code", "r9", b"other kind", 60_000)
+    assert await ledger.peek_once("return", "r2") == b"2"

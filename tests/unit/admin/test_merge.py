@@ -101,3 +101,22 @@ def test_help_and_type_come_from_the_one_file() -> None:
 def test_what_has_no_rule_is_left_out() -> None:
     page = Page("worker-0", "a", "# TYPE python_info gauge\npython_info 1.0\n")
     assert Merger().merge([page]) == b""
+
+
+def test_what_every_worker_notices_counts_once_over_lives_too() -> None:
+    noticed = {"worker-0": 2, "worker-1": 1}
+
+    def page(name: str, instance: str) -> Page:
+        exposition = Exposition()
+        exposition.expose(names.LEDGER_EPOCH_CHANGES, lambda: {(): noticed[name]})
+        return Page(name, instance, exposition.render().decode())
+
+    def seen(*pages: Page) -> float:
+        return values(merger.merge(pages))["broker_ledger_epoch_changes_total"]
+
+    merger = Merger()
+    assert seen(page("worker-0", "a"), page("worker-1", "b")) == 2
+    noticed["worker-0"] = 0
+    assert seen(page("worker-0", "again"), page("worker-1", "b")) == 2, "it never falls"
+    noticed.update({"worker-0": 1, "worker-1": 2})
+    assert seen(page("worker-0", "again"), page("worker-1", "b")) == 3
