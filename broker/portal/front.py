@@ -86,7 +86,10 @@ class Front:
                 response.headers["Allow"] = error.headers["Allow"]
             return response
         except ConnectionError:
-            raise  # the browser has left: there is nobody to tell
+            # The browser has left in the middle of its form. Nobody reads this answer; raised, it
+            # would be a traceback in the log for everybody who closes a tab.
+            log.debug("%s: the browser has left", request.path)
+            return web.Response(status=400)
         except Exception:  # the page must not show it; the log must
             log.exception("a page of the portal failed", extra={"path": request.path})
             return self._pages.error(visit, 500)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
 from multidict import CIMultiDict
 
 from tests.support.portal_site import FEED, HOME, WIKI, Answer, Browser, PortalSite
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.portal_ledger import PortalLedger
 
 LARGEST_PAGE = 30 * 1024
@@ -171,3 +175,32 @@ async def test_internal_pages_need_somebody(site: PortalSite) -> None:
             f"{FEED}/", "GET", f"/.broker/page/{page}", claims | {"page": page}, CIMultiDict()
         )
         assert answer.status == 403
+
+
+async def test_a_browser_that_leaves_in_the_middle_of_a_form_is_no_fault_of_ours(
+    ledger: PortalLedger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Served as in production: aiohttp's test server cancels handlers, a runner does not."""
+    caplog.set_level("DEBUG")
+    site = PortalSite(ledger)
+    runner = web.AppRunner(site.portal.app, access_log=None)
+    await runner.setup()
+    try:
+        await web.UnixSite(runner, str(tmp_path / "portal")).start()
+        claims = {"host": HOME.removeprefix("https://"), "method": "POST"}
+        _, writer = await asyncio.open_unix_connection(str(tmp_path / "portal"))
+        writer.write(
+            b"POST /.broker/login HTTP/1.1\r\nHost: portal\r\nContent-Length: 500\r\n"
+            b"Sec-Fetch-Site: same-origin\r\nX-Broker-Assertion: "
+            + site.tokens.portal_assertion(claims).encode()
+            + b"\r\n\r\nusername=amin"
+        )
+        async with asyncio.timeout(10):
+            while not runner.server or runner.server.requests_count == 0:
+                await asyncio.sleep(0.01)
+            writer.transport.abort()
+            while not any("the browser has left" in record.message for record in caplog.records):
+                await asyncio.sleep(0.01)
+    finally:
+        await runner.cleanup()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
