@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 from broker.configuration import capacity, doors, people
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from broker.configuration.draft import Draft, Found
+    from broker.configuration.faults import Path
     from broker.settings import Settings
 
 _CHECKS = (
@@ -51,6 +54,13 @@ def doubts(settings: Settings) -> Found:
                     ("pools", name, "populations", population, "limit"),
                     f"is above the pool's limit of {pool.connections.limit}, which holds",
                 )
+        promised = {n.name: 0 for n in settings.populations if n.admitted}
+        promised |= {n: cell.guaranteed for n, cell in pool.populations.items()}
+        yield from _starved(("pools", name, "populations"), promised, pool.connections.limit)
+    promised = {name: pool.connections.guaranteed for name, pool in settings.pools.items()}
+    yield from _starved(("pools",), promised, settings.connections.limit)
+    promised = {n.name: n.seats.guaranteed for n in settings.populations if n.admitted}
+    yield from _starved(("populations",), promised, settings.seats.limit)
     if not any(population.admitted for population in settings.populations):
         yield ("populations",), "nobody is admitted at present"
     for index, entry in enumerate(settings.populations):
@@ -71,3 +81,14 @@ def doubts(settings: Settings) -> Found:
                 ("levels", level_name, "scale"),
                 f"is above seats.ceiling: seats grow {settings.seats.ceiling:g} times at most",
             )
+
+
+def _starved(at: Path, promised: Mapping[str, int], limit: int) -> Found:
+    """``promised``: what is guaranteed to each part of a whole of ``limit``."""
+    without = [name for name, guaranteed in promised.items() if guaranteed == 0]
+    if without and 0 < limit <= sum(promised.values()):
+        yield (
+            at,
+            f"guarantees cover the whole limit of {limit}: while they are used, nothing is left "
+            f"for {', '.join(without)}",
+        )

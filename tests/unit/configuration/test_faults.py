@@ -332,6 +332,23 @@ def test_secrets_are_in_no_fault_and_no_representation(tmp_path: Path) -> None:
         ("populations.0.seats", {"maximum": 11}, "above the site's 10 seats"),
         ("populations", [{"name": "sales", "admitted": False}], "nobody is admitted"),
         ("levels.crisis.scale", 12, "above seats.ceiling"),
+        (
+            "populations",
+            [
+                {"name": "sales", "groups": ["cn=sales"], "seats": {"guaranteed": 10}},
+                {"name": "everyone"},
+            ],
+            "whole limit of 10: while they are used, nothing is left for everyone",
+        ),
+        (
+            "pools.feed",
+            {
+                **valid()["pools"]["feed"],
+                "connections": {"limit": 9, "guaranteed": 9},
+                "populations": {"everyone": {"guaranteed": 9}},
+            },
+            "nothing is left for sales",
+        ),
     ],
 )
 def test_doubts_are_told_and_start_all_the_same(
