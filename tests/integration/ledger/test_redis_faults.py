@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ from tests.support.workers import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
 FEED = ("feed", "sales")
 
@@ -134,6 +136,30 @@ class TestRequirements:
         with own_server.client() as client:
             client.config_set("save", "60 1")
         assert await faults(own_server.url) == []
+
+    async def test_an_old_redis_is_a_fault(self, own_server: RedisServer, tmp_path: Path) -> None:
+        """A real Redis, whose version is rewritten on the way."""
+        pretended = b"redis_version:6.0."
+
+        async def one_way(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(ConnectionError):
+                while data := await source.read(1 << 20):
+                    target.write(re.sub(rb"redis_version:\d\.\d\.", pretended, data))
+            target.close()
+            with contextlib.suppress(ConnectionError):
+                await target.wait_closed()
+
+        async def relay(client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+            async with relays:
+                answers, server = await asyncio.open_unix_connection(str(own_server.socket))
+                await asyncio.gather(one_way(client, server), one_way(answers, back))
+
+        relays = asyncio.Semaphore(1)
+        async with await asyncio.start_unix_server(relay, str(tmp_path / "s")):
+            texts = [fault.text for fault in await faults(f"unix://{tmp_path / 's'}")]
+            async with relays:  # the connection is closed on both sides
+                pass
+        assert any(re.match(r"Redis 6\.0\.\d+ is too old", text) for text in texts), texts
 
     async def test_eviction_is_a_fault(self, own_server: RedisServer) -> None:
         with own_server.client() as client:

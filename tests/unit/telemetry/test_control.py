@@ -42,7 +42,10 @@ async def test_metrics_state_and_actions(tmp_path: Path) -> None:
         assert await client.state(path) == {"slot": 0}
         await client.act(path, "drain")
         assert done == ["drain"]
-        with pytest.raises(Refused, match="2 faults; seats: missing; x: unknown"):
+        with pytest.raises(
+            Refused,
+            match="2 faults; the old configuration stays in force\nseats: missing\nx: unknown",
+        ):
             await client.act(path, "reload")
         with pytest.raises(Refused, match="drain, reload"):
             await client.act(path, "dance")
