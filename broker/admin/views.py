@@ -89,6 +89,7 @@ def pools(usage: Usage | None, host: HostState) -> Json:
     ``connections`` and ``lease`` are null, and the pools are those the workers name."""
     limits = {} if usage is None else usage.limits.pools
     told = {name for state in host.workers.values() for name in state.get("servers", {})}
+    told.discard("portal")  # the broker's own pool, which is no application's
     return {
         "ledger_up": usage is not None,
         "pools": {

@@ -81,7 +81,9 @@ class Host:
             exposition = Exposition()
             traffic.export(exposition)
             await self._serve(
-                name, exposition, lambda name=name: {"servers": {"feed": [self.servers[name]]}}
+                name,
+                exposition,
+                lambda name=name: {"servers": {"feed": [self.servers[name]], "portal": [SERVER]}},
             )
         hosts: set[str] = set()
         plan = AdminPlan("acme", TOKEN, cast("frozenset[str]", hosts), self.run_dir, 600.0)
@@ -307,6 +309,7 @@ class TestApi:
         status, body = await host.ask("/api/v1/pools")
         assert status == 200
         assert (with_it["ledger_up"], body["ledger_up"]) == (True, False)
+        assert list(body["pools"]) == ["feed"], "the portal is no application"
         assert body["pools"]["feed"]["connections"] is None
         assert body["pools"]["feed"]["servers"] == with_it["pools"]["feed"]["servers"] != []
 
