@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ from broker.ledger.stored_limits import NOTHING
 from broker.policy.grant_book import GrantBook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from broker.policy.limits import LimitsDocument
 
@@ -96,6 +97,14 @@ class MemoryLedger:
     def _wake(self) -> None:
         for wakeups in self._wakeups:
             wakeups.event.set()
+
+    @contextmanager
+    def _news(self) -> Iterator[None]:
+        """Wakes everybody when a session was revoked meanwhile."""
+        before = self.seat_sessions.last_revocation
+        yield
+        if self.seat_sessions.last_revocation != before:
+            self._wake()
 
     # --- limits
 
@@ -195,7 +204,8 @@ class MemoryLedger:
 
     async def put_session(self, record: SessionRecord, *, most: int) -> tuple[str, ...]:
         self._call()
-        return self.seat_sessions.put_session(record, most=most)
+        with self._news():
+            return self.seat_sessions.put_session(record, most=most)
 
     async def session(self, session_id: str) -> SessionRecord | None:
         self._call()
@@ -210,13 +220,13 @@ class MemoryLedger:
 
     async def end_session(self, session_id: str) -> bool:
         self._call()
-        return self.seat_sessions.end_session(session_id)
+        with self._news():
+            return self.seat_sessions.end_session(session_id)
 
     async def revoke(self, kind: RevocationKind, subject: str) -> int:
         self._call()
-        number = self.seat_sessions.revoke(kind, subject)
-        self._wake()
-        return number
+        with self._news():
+            return self.seat_sessions.revoke(kind, subject)
 
     async def restore(
         self,

@@ -33,7 +33,8 @@ class MemorySessions:
         self._seats = seats
         self._records: dict[str, SessionRecord] = {}
         self._revocations: list[Revocation] = []
-        self._last_number = 0
+        self.last_revocation = 0
+        """The number of the latest one."""
         self._revoked: dict[tuple[str, str], int] = {}
         self._purges: list[Revocation] = []
         self._longest_ms = LONGEST_MS
@@ -86,7 +87,7 @@ class MemorySessions:
     def revocations_after(self, number: int) -> tuple[int, tuple[Revocation, ...]]:
         """The number up to which nothing is left out, and what follows ``number``."""
         later = [r for r in self._revocations if r.number > number][:LISTED_ENTRIES]
-        upto = later[-1].number if len(later) == LISTED_ENTRIES else self._last_number
+        upto = later[-1].number if len(later) == LISTED_ENTRIES else self.last_revocation
         return upto, tuple(later)
 
     def restore(
@@ -163,8 +164,8 @@ class MemorySessions:
 
     def _revoke(self, kind: RevocationKind, subject: str, ledger_ms: int) -> int:
         self._prune()
-        self._last_number += 1
-        revocation = Revocation(self._last_number, kind, subject, ledger_ms)
+        self.last_revocation += 1
+        revocation = Revocation(self.last_revocation, kind, subject, ledger_ms)
         self._revocations.append(revocation)
         mark = _mark(kind, subject)
         self._revoked[mark] = max(self._revoked.get(mark, 0), ledger_ms)

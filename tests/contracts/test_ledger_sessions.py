@@ -220,3 +220,23 @@ async def test_of_what_strangers_can_make_the_latest_are_kept(ledger: Ledger) ->
     assert kept == [None, None, b"2", b"3", b"4"]
     assert await ledger.put_once("code", "r9", b"other kind", 60_000)
     assert await ledger.peek_once("return", "r2") == b"2"
+
+
+async def test_every_end_of_a_session_wakes_the_workers(ledger: Ledger) -> None:
+    """Other workers still serve the session until they hear of it: a page is faster than a tick."""
+    await log_in(ledger, "s1")
+    await log_in(ledger, "s2")
+    wakeups = await ledger.wakeups()
+    try:
+        await log_in(ledger, "s3", most=3)
+        assert not await wakeups.next(0.05), "nothing ended"
+        await log_in(ledger, "s4", most=3)  # the oldest is evicted
+        assert await wakeups.next(5.0)
+        await ledger.end_session("s2")
+        assert await wakeups.next(5.0)
+        await ledger.end_session("s2")
+        assert not await wakeups.next(0.05), "it had ended already"
+        await ledger.revoke("session", "s3")
+        assert await wakeups.next(5.0)
+    finally:
+        await wakeups.close()

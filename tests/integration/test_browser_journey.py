@@ -115,12 +115,12 @@ async def test_a_sales_employee_s_day(demo: RunningDemo, page: Page) -> None:
 
     assert faults == []
 
-    # Logging out here logs out everywhere; a page that is faster than the news loses its pictures.
+    # Logging out here logs out everywhere. (That the news leaves at once is a contract test: a page
+    # that were faster would lose its pictures, hence no look at faults from here on.)
     await page.goto(f"{feed}/")
     await page.click("#logout")
     await page.wait_for_url(re.compile(r"/\.broker/"))
     for address in (feed, demo.known["apps"]["wiki"]):
-        # Another worker hears of it within its next sync; a page may be faster than that.
         async with asyncio.timeout(10):
             await page.goto(address)
             while not page.url.startswith(f"{home}/.broker/login"):

@@ -7,5 +7,6 @@ local existed = redis.call('HEXISTS', key('session_owner'), id)
 if not sessions.revocation_of('session', id) then
   sessions.revoke('session', id, sessions.revocation_time())
   seats.run_calls()
+  wake('revocation')
 end
 return existed

@@ -13,4 +13,5 @@ local evicted = redis.call('ZRANGE', key('e:' .. employee), 0, -1 - most)
 for _, oldest in ipairs(evicted) do
   sessions.revoke('session', oldest, sessions.revocation_time())
 end
+if #evicted > 0 then wake('revocation') end
 return evicted
