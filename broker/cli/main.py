@@ -26,7 +26,7 @@ Exit codes:
   0  done
   1  refused, or faults were found; nothing was changed
   2  wrong usage, or a question that nobody could answer (no terminal and no --yes)
-  3  the broker cannot be reached
+  3  the broker, or the ledger behind it, cannot be reached
   130  interrupted
 
 Commands that speak to a running broker find it by BROKER_ADMIN_URL and BROKER_ADMIN_TOKEN, else by

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -50,4 +52,19 @@ async def test_the_portal_takes_the_new_file_and_keeps_the_old_one_for_a_wrong_o
             status, answer = await reload(session, broker)
             assert (status, json.loads(answer)["needs_restart"]) == (200, ["workers"])
             assert "After Ltd" in await login_page(session, broker)
+        assert broker.stop() == 0, broker.log()
+
+
+async def test_a_wrong_file_at_a_signal_is_logged_fault_by_fault() -> None:
+    pools = {"one": {"servers": ["http://127.0.0.1:1"], "connections": {"limit": 10}}}
+    with running_broker(pools) as broker:
+        path = broker.folder / "broker.yaml"
+        written = yaml.safe_load(path.read_text())
+        path.write_text(yaml.safe_dump({**written, "wokers": 3, "company": {"nane": "x"}}))
+        broker.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(20):
+            while "the old configuration stays in force" not in broker.log():
+                await asyncio.sleep(0.02)
+        assert "wokers: is not a key here" in broker.log()
+        assert "company.nane: is not a key here" in broker.log()
         assert broker.stop() == 0, broker.log()

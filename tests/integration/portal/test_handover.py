@@ -245,3 +245,18 @@ async def test_the_code_names_no_place(browser: Browser) -> None:
     landing = await code_for(browser, f"{FEED}/secret-project")
     assert "secret-project" not in landing
     assert list(parse_qs(urlsplit(landing).query)) == ["code"]
+
+
+async def test_strangers_push_out_the_oldest_return_address_and_no_more(
+    site: PortalSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flood costs return addresses; whoever loses one still logs in."""
+    monkeypatch.setattr("broker.portal.handover.MOST_RETURNS", 2)
+    early, late = Browser(site), Browser(site)
+    first = await early.visit(f"{FEED}/posts/7")
+    second = await late.visit(f"{FEED}/posts/8")
+    await Browser(site).visit(f"{FEED}/")
+    landed = await early.follow(await early.fill_in(first, "aminata"))
+    assert landed.url == f"{HOME}/.broker/me"
+    landed = await late.follow(await late.fill_in(second, "aminata"))
+    assert landed.url == f"{FEED}/posts/8"
