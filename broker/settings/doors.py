@@ -47,8 +47,8 @@ class Listener(Model):
     """Without it the listener speaks clear text: only on loopback, a Unix socket, or behind
     trusted_proxies."""
     trusted_proxies: list[Network] = []
-    """TLS terminators in front, which lets the listener speak clear text. What they say about the
-    client (X-Forwarded-For, Forwarded) is not read yet."""
+    """TLS terminators in front, which lets the listener speak clear text. Their X-Forwarded-For or
+    Forwarded is believed; anybody else's is ignored. Their connections still count as theirs."""
     proxy_protocol_from: list[Network] = []
     """Load balancers that begin with the PROXY protocol. Not spoken yet: leave it empty."""
 
