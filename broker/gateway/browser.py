@@ -117,7 +117,10 @@ class BrowserConnection(Connection):
         ground = self.ground
         self.browsers.add(self)
         ground.traffic.client_connections += 1
-        self.peer = plain_address(transport.get_extra_info("peername"))
+        # A place knows better than the socket: the PROXY protocol may have named somebody else.
+        place = self._place
+        peer = transport.get_extra_info("peername")
+        self.peer = plain_address(peer) if place is None else place.address
         self.speak_for(self.peer)
         trusted = self.listener.trusted_proxies
         self.behind_proxy = bool(trusted) and is_trusted(self.peer, trusted)

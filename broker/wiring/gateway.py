@@ -98,7 +98,14 @@ def _pool(name: str, pool: Pool) -> PoolPlan:
 def listener_plan(listener: Listener) -> ListenerPlan:
     hsts = int(listener.tls.hsts) if listener.tls else 0
     trusted = tuple(ip_network(each) for each in listener.trusted_proxies)
-    return ListenerPlan(listener.address, secure=True, hsts=hsts, trusted_proxies=trusted)
+    spoken = listener.proxy_protocol
+    return ListenerPlan(
+        listener.address,
+        secure=True,
+        hsts=hsts,
+        trusted_proxies=trusted,
+        proxy_protocol_from=tuple(ip_network(each) for each in spoken.senders) if spoken else (),
+    )
 
 
 def tls_context(tls: Tls) -> ssl.SSLContext:
