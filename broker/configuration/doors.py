@@ -29,8 +29,8 @@ def listeners(draft: Draft) -> Found:
                 "clear text is allowed only on loopback, on a Unix socket or behind "
                 "trusted_proxies: give it tls",
             )
-        if listener.proxy_protocol_from:
-            yield (*at, "proxy_protocol_from"), "the PROXY protocol is not spoken yet"
+        if listener.proxy_protocol and listener.address.startswith("unix:"):
+            yield (*at, "proxy_protocol"), "on a Unix socket nobody has an address to be listed by"
         for number, pair in enumerate(listener.tls.certificates if listener.tls else ()):
             for key, path in (("certificate", pair.certificate), ("key", pair.key)):
                 yield from readable((*at, "tls", "certificates", number, key), path)

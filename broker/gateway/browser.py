@@ -16,6 +16,7 @@ from broker.errors import ProtocolViolation
 from broker.gateway.chunks import ChunkReader
 from broker.gateway.deadlines import NEVER, NO_SLOT
 from broker.gateway.doorstep import Place, plain_address
+from broker.gateway.forwarded import is_trusted
 from broker.gateway.ground import BUFFER, REST
 from broker.gateway.http1 import broken_newline
 from broker.gateway.outbox import Connection
@@ -72,8 +73,9 @@ class BrowserConnection(Connection):
     """One connection from a browser."""
 
     __slots__ = ("_chunks", "_doorway", "_early", "_fields", "_full", "_left", "_pending", "_place",
-                 "_stopped", "_taken", "_taking_since", "_tls", "address", "browsers", "due",
-                 "forwarded", "listener", "party", "phase", "slot", "was_half_closed")  # fmt: skip
+                 "_stopped", "_taken", "_taking_since", "_tls", "address", "behind_proxy",
+                 "browsers", "due", "forwarded", "listener", "party", "peer", "phase", "slot",
+                 "was_half_closed")  # fmt: skip
 
     def __init__(
         self,
@@ -92,8 +94,10 @@ class BrowserConnection(Connection):
         self.phase = HEAD
         self.due = 0.0
         self.slot = NO_SLOT
+        self.peer = ""  # the socket's; ``address`` is the client's, who may stand behind a proxy
         self.address = ""
         self.forwarded = b""
+        self.behind_proxy = False
         self.was_half_closed = False
         self._pending: bytearray | None = None
         self._fields: Fields | None = None
@@ -113,14 +117,18 @@ class BrowserConnection(Connection):
         ground = self.ground
         self.browsers.add(self)
         ground.traffic.client_connections += 1
-        self.address = plain_address(transport.get_extra_info("peername"))
-        if self.address:
-            self.forwarded = b"X-Forwarded-For: %b\r\n" % self.address.encode("ascii")
+        # A place knows better than the socket: the PROXY protocol may have named somebody else.
+        place = self._place
+        peer = transport.get_extra_info("peername")
+        self.peer = plain_address(peer) if place is None else place.address
+        self.speak_for(self.peer)
+        trusted = self.listener.trusted_proxies
+        self.behind_proxy = bool(trusted) and is_trusted(self.peer, trusted)
         if transport.get_extra_info("ssl_object") is not None:
             self._tls = True
             self.transport.set_write_buffer_limits(high=BUFFER)
         if self._place is None:
-            self._place = ground.place(self.address)
+            self._place = ground.place(self.peer)
         if self._place is None or ground.draining:
             self.phase = CLOSED
             self.transport.abort()
@@ -356,6 +364,11 @@ class BrowserConnection(Connection):
         self.ground.deadlines.watch(self, now + timeout)
 
     # --- the party's side
+
+    def speak_for(self, address: str) -> None:
+        """Whose requests these are from here on; empty for a Unix socket's peer."""
+        self.address = address
+        self.forwarded = b"X-Forwarded-For: %b\r\n" % address.encode("ascii") if address else b""
 
     def stop_reading(self, reason: int) -> None:
         if not self._stopped and self.phase != CLOSED:

@@ -3,7 +3,8 @@
 A plain connection is counted when the event loop hands it over, which is when it is accepted. With
 TLS the loop hands over only what has finished its handshake; whoever never begins one would hold
 its descriptor uncounted until the deadline. So TLS listeners accept here: count first, refuse what
-is over the limit without a byte, then let the loop speak TLS.
+is over the limit without a byte, then let the loop speak TLS. So do listeners that speak the PROXY
+protocol, whose header comes in clear before anything else.
 """
 
 from __future__ import annotations
@@ -14,10 +15,15 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from broker.errors import ProtocolViolation
+from broker.gateway.forwarded import is_trusted
+from broker.gateway.proxy_protocol import ProxyHeader
+
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from ipaddress import IPv4Network, IPv6Network
 
     from broker.gateway.ground import Ground
 
@@ -33,22 +39,31 @@ _log = logging.getLogger(__name__)
 class Place:
     """One connection's place among those of its address. Leaving twice changes nothing."""
 
-    __slots__ = ("_address", "_taken")
+    __slots__ = ("_taken", "address")
 
     def __init__(self, taken: dict[str, int], address: str) -> None:
         self._taken: dict[str, int] | None = taken
-        self._address = address
+        self.address = address
         taken[address] = taken.get(address, 0) + 1
 
     def leave(self) -> None:
         taken, self._taken = self._taken, None
         if taken is None:
             return
-        left = taken[self._address] - 1
+        left = taken[self.address] - 1
         if left:
-            taken[self._address] = left
+            taken[self.address] = left
         else:
-            del taken[self._address]
+            del taken[self.address]
+
+    def move(self, address: str) -> None:
+        """Count for another address from here on."""
+        taken = self._taken
+        if taken is not None:
+            self.leave()
+            self._taken = taken
+            self.address = address
+            taken[address] = taken.get(address, 0) + 1
 
 
 def plain_address(peer: object) -> str:
@@ -59,23 +74,27 @@ def plain_address(peer: object) -> str:
 
 
 class Doorstep:
-    """One TLS listener: ``open`` once, ``close`` once. ``factory`` makes the protocol of a
-    connection that has its place; the protocol leaves it when the connection is lost."""
+    """One such listener, without TLS when ``context`` is None: ``open`` once, ``stop`` once.
+    ``senders``: the only peers, who speak the PROXY protocol; empty when nobody does. ``factory``
+    makes the protocol of a connection that has its place; the protocol leaves it when the
+    connection is lost."""
 
     def __init__(
         self,
         ground: Ground,
         sock: socket.socket,
-        context: ssl.SSLContext,
+        context: ssl.SSLContext | None,
         factory: Callable[[Place], asyncio.BufferedProtocol],
         *,
         backlog: int,
+        senders: Sequence[IPv4Network | IPv6Network] = (),
     ) -> None:
         self._ground = ground
         self._socket = sock
         self._context = context
         self._factory = factory
         self._backlog = backlog
+        self._senders = senders
         self._loop = asyncio.get_running_loop()
         self._shaking: set[asyncio.Task[None]] = set()
         self._pause: asyncio.TimerHandle | None = None
@@ -110,7 +129,11 @@ class Doorstep:
                     continue  # that connection is gone already: accept(2), "Error handling"
                 self._rest(error)
                 return
-            place = ground.place(plain_address(peer))
+            address = plain_address(peer)
+            if self._senders and not is_trusted(address, self._senders):
+                sock.close()
+                continue
+            place = ground.place(address)
             if place is None:
                 sock.close()
                 continue
@@ -128,12 +151,28 @@ class Doorstep:
         )
 
     async def _shake_hands(self, sock: socket.socket, place: Place) -> None:
+        timeout = self._ground.door.head_timeout
+        if self._senders:
+            async with asyncio.timeout(timeout):
+                await self._learn_client(sock, place)
         await self._loop.connect_accepted_socket(
             lambda: self._factory(place),
             sock,
             ssl=self._context,
-            ssl_handshake_timeout=self._ground.door.head_timeout,
+            ssl_handshake_timeout=None if self._context is None else timeout,
         )
+
+    async def _learn_client(self, sock: socket.socket, place: Place) -> None:
+        """Read the PROXY header and nothing after it. Raises ProtocolViolation for another start,
+        ConnectionError when the balancer leaves or the client has all of its places."""
+        header = ProxyHeader()
+        while header.wanted:
+            piece = await self._loop.sock_recv(sock, header.wanted)
+            if not piece:
+                raise ConnectionResetError("ended before its PROXY header")
+            header.feed(piece)
+        if header.source is not None and not self._ground.move(place, header.source):
+            raise ConnectionRefusedError("the client has all of its places")
 
     def _shaken(self, sock: socket.socket, place: Place, task: asyncio.Task[None]) -> None:
         """Here and not in the task: one that is cancelled before its first step never runs."""
@@ -146,6 +185,8 @@ class Doorstep:
             return  # the protocol has the place, the event loop the socket
         place.leave()
         sock.close()
-        if not isinstance(failure, OSError | asyncio.CancelledError):
+        if isinstance(failure, ProtocolViolation):
+            _log.warning("%s is to speak the PROXY protocol: %s", place.address, failure)
+        elif not isinstance(failure, OSError | asyncio.CancelledError):
             # ssl.SSLError, a reset and the handshake's deadline are OSErrors, and a stranger's.
             _log.error("a TLS handshake failed", exc_info=failure)

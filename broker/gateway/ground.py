@@ -123,6 +123,15 @@ class Ground:
             return None
         return None if self.draining else Place(self._by_address, address)
 
+    def move(self, place: Place, address: str) -> bool:
+        """The connection turns out to be of this address; False, counted as refused, when that has
+        all of its places."""
+        if self._by_address.get(address, 0) >= self.door.connections_per_address:
+            self.traffic.refused["per_address"] += 1
+            return False
+        place.move(address)
+        return True
+
     def date(self) -> bytes:
         """For the Date of our own answers (RFC 9110 6.6.1)."""
         return formatdate(self.wall_clock(), usegmt=True).encode("ascii")

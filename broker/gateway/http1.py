@@ -50,11 +50,11 @@ class Fields:
     fields to forward, as they came and without CRLF; Host, framing, hop-by-hop, reserved and cookie
     fields are not among them.
     ``length`` is None when there is no Content-Length; ``chunked`` excludes it. ``keep_alive`` is
-    the browser's wish. ``traceparent`` is None when missing or repeated. ``split`` and ``passed``
-    are filled by those who need them, so that it is done once for the same fields.
+    the browser's wish. ``traceparent`` is None when missing or repeated. ``split``, ``passed``
+    and ``client`` are filled by those who need them, so that it is done once for the same fields.
     """
 
-    __slots__ = ("block", "chunked", "cookies", "expects", "framed", "host", "keep_alive",
+    __slots__ = ("block", "chunked", "client", "cookies", "expects", "framed", "host", "keep_alive",
                  "length", "lines", "minor", "passed", "split", "tail", "traceparent", "tracestate",
                  "upgrade")  # fmt: skip
 
@@ -75,6 +75,7 @@ class Fields:
         self.tracestate: list[bytes] | None = None
         self.split: Cookies | None = None
         self.passed: bytes | None = None
+        self.client: str | None = None
 
     @property
     def has_body(self) -> bool:

@@ -31,7 +31,7 @@ import logging
 from typing import TYPE_CHECKING, Final, TypeVarTuple, Unpack
 
 from broker.errors import BrokerError, LedgerAway, LedgerLearning, ProtocolViolation
-from broker.gateway import answers, route
+from broker.gateway import answers, forwarded, route
 from broker.gateway.browser import EARLY
 from broker.gateway.http1 import Fields, RequestHead
 from broker.gateway.identify import is_navigation, split_cookies
@@ -125,6 +125,8 @@ class Journey:
         """A head was read. Ends with a request sent, an answer given, or a task under way."""
         ground = self.ground
         fields = head.fields
+        if browser.behind_proxy:
+            self._find_client(browser, fields)
         exchange = Exchange(self, browser, head, ground.clock())
         browser.party = exchange
         exchange.trace = ground.tracing.begin(fields.traceparent)
@@ -179,8 +181,20 @@ class Journey:
         exchange.body_limit = found.body_limit
         self.advance(exchange, exchange.began_at)
 
+    @staticmethod
+    def _find_client(browser: BrowserConnection, fields: Fields) -> None:
+        """One proxy's connection carries requests of many clients."""
+        address = fields.client
+        if address is None:
+            trusted = browser.listener.trusted_proxies
+            address = fields.client = forwarded.client(fields.block, browser.peer, trusted)
+        if address != browser.address:
+            browser.speak_for(address)
+
     def broken(self, browser: BrowserConnection, error: ProtocolViolation) -> None:
         """Not a request at all: one answer, one line in the log, the end."""
+        if browser.behind_proxy:  # the client of the request before has nothing to do with it
+            browser.speak_for(browser.peer)
         nothing = RequestHead(b"-", b"-", Fields(b"", 1))
         exchange = Exchange(self, browser, nothing, self.ground.clock())
         browser.party = exchange

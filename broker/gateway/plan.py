@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from ipaddress import IPv4Network, IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +129,15 @@ class HostPlan:
 @dataclass(frozen=True, slots=True)
 class ListenerPlan:
     """One public address. ``secure``: browsers reach it over TLS, ours or that of a terminator in
-    front. ``hsts``: seconds for Strict-Transport-Security; 0 sends none."""
+    front. ``hsts``: seconds for Strict-Transport-Security; 0 sends none. ``trusted_proxies``: peers
+    that are believed when they say who their client is. ``proxy_protocol_from``: when not empty,
+    the only peers, each of whose connections begins with the PROXY protocol."""
 
     name: str
     secure: bool = True
     hsts: int = 0
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    proxy_protocol_from: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,11 +133,18 @@ class Gateway:
         loop = asyncio.get_running_loop()
         for sock, listener, context in listening:
             factory = self._factory(listener)
-            if context is None:
+            if context is None and not listener.proxy_protocol_from:
                 server = await loop.create_server(factory, sock=sock, backlog=BACKLOG)
                 self._servers.append(server)
             else:
-                doorstep = Doorstep(self._ground, sock, context, factory, backlog=BACKLOG)
+                doorstep = Doorstep(
+                    self._ground,
+                    sock,
+                    context,
+                    factory,
+                    backlog=BACKLOG,
+                    senders=listener.proxy_protocol_from,
+                )
                 doorstep.open()
                 self._doorsteps.append(doorstep)
         self._ticking = self._ground.spawn(self._tick())

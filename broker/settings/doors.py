@@ -38,6 +38,13 @@ class Tls(Model):
     """max-age of Strict-Transport-Security; 0: the header is not sent."""
 
 
+class ProxyProtocol(Model):
+    """The PROXY protocol on one listener."""
+
+    senders: list[Network] = Field(alias="from", min_length=1)
+    """The load balancers that speak it; connections from anywhere else are closed unread."""
+
+
 class Listener(Model):
     """One public address."""
 
@@ -47,10 +54,10 @@ class Listener(Model):
     """Without it the listener speaks clear text: only on loopback, a Unix socket, or behind
     trusted_proxies."""
     trusted_proxies: list[Network] = []
-    """TLS terminators in front, which lets the listener speak clear text. What they say about the
-    client (X-Forwarded-For, Forwarded) is not read yet."""
-    proxy_protocol_from: list[Network] = []
-    """Load balancers that begin with the PROXY protocol. Not spoken yet: leave it empty."""
+    """TLS terminators in front, which lets the listener speak clear text. Their X-Forwarded-For or
+    Forwarded is believed; anybody else's is ignored. Their connections still count as theirs."""
+    proxy_protocol: ProxyProtocol | None = None
+    """With it every connection must begin with the PROXY protocol, version 1 or 2, before TLS."""
 
 
 class Door(Model):

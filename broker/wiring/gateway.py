@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from broker.gateway.plan import (
@@ -96,7 +97,15 @@ def _pool(name: str, pool: Pool) -> PoolPlan:
 
 def listener_plan(listener: Listener) -> ListenerPlan:
     hsts = int(listener.tls.hsts) if listener.tls else 0
-    return ListenerPlan(listener.address, secure=True, hsts=hsts)
+    trusted = tuple(ip_network(each) for each in listener.trusted_proxies)
+    spoken = listener.proxy_protocol
+    return ListenerPlan(
+        listener.address,
+        secure=True,
+        hsts=hsts,
+        trusted_proxies=trusted,
+        proxy_protocol_from=tuple(ip_network(each) for each in spoken.senders) if spoken else (),
+    )
 
 
 def tls_context(tls: Tls) -> ssl.SSLContext:

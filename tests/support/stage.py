@@ -290,6 +290,7 @@ class Stage:
     routes: tuple[RoutePlan, ...] = (RoutePlan(b"/", "feed"),)
     tls: ssl.SSLContext | None = None
     trust: ssl.SSLContext | None = None
+    listener: ListenerPlan = field(default_factory=lambda: ListenerPlan("public"))
 
     async def __aenter__(self) -> Self:
         self.sessions = FakeSessions()
@@ -311,7 +312,7 @@ class Stage:
         )  # fmt: skip
         sock = socket.create_server(("127.0.0.1", 0))
         self.port = sock.getsockname()[1]
-        await self.gateway.start([(sock, ListenerPlan("public"), self.tls)])
+        await self.gateway.start([(sock, self.listener, self.tls)])
         self.browsers: list[Wire] = []
         self.accidents: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(self._accident)

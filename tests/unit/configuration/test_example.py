@@ -110,7 +110,8 @@ def _fields(kind: Any, at: str) -> list[str]:
     if isinstance(kind, type) and issubclass(kind, Model):
         return [
             path
-            for name, field in kind.model_fields.items()
+            for attribute, field in kind.model_fields.items()
+            for name in (field.alias or attribute,)
             for path in (f"{at}.{name}", *_fields(field.annotation, f"{at}.{name}"))
         ]
     return []
