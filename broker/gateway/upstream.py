@@ -2,8 +2,9 @@
 
 A ``Pool`` chooses the server with the least connections in flight among the usable ones. A kept
 connection that its server closes meanwhile is noticed by the event loop and dropped; if that
-happens in the very moment of reuse, the exchange asks again elsewhere (``journey``). This module
-moves bytes and knows nothing of their meaning: they go to the *party* that uses the connection.
+happens in the very moment of reuse, the exchange asks again on a new connection (``journey``), as
+far as the pool's budget of retries goes. This module moves bytes and knows nothing of their
+meaning: they go to the *party* that uses the connection.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from broker.gateway.deadlines import NO_SLOT
 from broker.gateway.outbox import Connection
+from broker.policy.retries import RetryBudget
 
 if TYPE_CHECKING:
     from broker.gateway.ground import Ground, PoolTraffic
@@ -208,6 +210,7 @@ class Pool:
         self.portal = plan.portal
         self.ground = ground
         self.traffic = traffic
+        self.retries = RetryBudget(ground.clock())
         self.servers: deque[Server] = deque()
         self.use(plan)
 
@@ -244,6 +247,13 @@ class Pool:
             ):
                 best = server
         return best
+
+    def can_choose(self, avoid: set[Server] | None) -> bool:
+        """Whether ``choose`` would find a server."""
+        return any(
+            server.healthy and not server.draining and (avoid is None or server not in avoid)
+            for server in self.servers
+        )
 
     async def dial(self, server: Server) -> ServerConnection:
         """A new connection. Raises OSError, or TimeoutError after the pool's dial deadline."""

@@ -9,7 +9,8 @@ import random
 import pytest
 
 from broker.gateway.plan import DeadlinesPlan
-from tests.support.stage import Stage, get, ok
+from broker.gateway.upstream import ServerConnection
+from tests.support.stage import Stage, Wire, get, ok
 
 CHUNKED_MINE = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmine\r\n0\r\n\r\n"
 QUICK = DeadlinesPlan(dial=0.3, first_byte=0.4, between_bytes=0.4)
@@ -188,6 +189,150 @@ async def test_what_must_not_be_repeated_is_not() -> None:
         first.close()
         assert (await browser.response())[0] == 502
         assert stage.backend.accepted == 1
+
+
+async def primed(stage: Stage, browser: Wire, cookie: bytes) -> Wire:
+    """A server connection that has answered once and is kept."""
+    await browser.send(get(cookie=cookie))
+    kept = await stage.backend.connection()
+    await kept.head()
+    await kept.send(ok())
+    await browser.response()
+    return kept
+
+
+def close_before_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let kept connections be found closed after they were chosen, before anything is sent: the
+    loop tells of both in one turn."""
+    write = ServerConnection.write
+
+    def closing(connection: ServerConnection, data: bytes | memoryview) -> None:
+        write(connection, data)
+        if connection.reused and not connection.closed:
+            connection.eof_received()
+            connection.transport.close()
+
+    monkeypatch.setattr(ServerConnection, "write", closing)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
+@pytest.mark.parametrize("body", [b"", b"abc"])
+async def test_what_never_left_is_taken_elsewhere_whatever_its_method(
+    method: str, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        first = await primed(stage, browser, cookie)
+        stage.gateway._pools["feed"].retries.tokens = 10  # the connection is still taken up
+        close_before_flush(monkeypatch)
+        fields = (f"Content-Length: {len(body)}",) if body else ()
+        await browser.send(get("/pay", *fields, cookie=cookie, method=method) + body)
+        second = await stage.backend.connection()
+        assert (await second.head()).startswith(method.encode() + b" /pay ")
+        assert await second.exactly(len(body)) == body
+        await second.send(ok(b"paid"))
+        assert (await browser.response())[2] == b"paid"
+        assert await first.is_closed()
+        assert stage.gateway._pools["feed"].retries.tokens > 10  # nothing was taken for it
+
+
+@pytest.mark.parametrize("remembered", [True, False], ids=["at once", "held"])
+async def test_a_repeated_put_keeps_its_body(remembered: bool) -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        late = stage.sessions.log_in("ada", remembered=remembered)
+        browser = await stage.browser()
+        first = await primed(stage, browser, cookie)
+        await browser.send(get("/it", "Content-Length: 6", cookie=late, method="PUT") + b"abc")
+        await first.head()
+        assert await first.exactly(3) == b"abc"
+        first.close()
+        second = await stage.backend.connection()
+        await second.head()
+        assert await second.exactly(3) == b"abc"
+        await browser.send(b"def")
+        assert await second.exactly(3) == b"def"
+        await second.send(ok(b"put"))
+        assert (await browser.response())[2] == b"put"
+
+
+async def test_a_body_too_large_to_keep_is_not_repeated() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        first = await primed(stage, browser, cookie)
+        body = b"a" * 70_000
+        await browser.send(get("/", "Content-Length: 70000", cookie=cookie, method="PUT"), body)
+        await first.head()
+        assert await first.exactly(len(body)) == body
+        first.close()
+        assert (await browser.response())[0] == 502
+        assert stage.backend.accepted == 1
+
+
+async def test_kept_connections_that_die_in_a_swarm_cost_nothing() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browsers = [await stage.browser() for _ in range(5)]
+        wires = []
+        for browser in browsers:
+            await browser.send(get(cookie=cookie))
+            wires.append(await stage.backend.connection())
+        for wire in wires:
+            await wire.head()
+            await wire.send(ok())
+        for browser in browsers:
+            await browser.response()
+
+        async def die(wire: Wire) -> None:
+            await wire.head()
+            wire.close()
+
+        dying = [asyncio.create_task(die(wire)) for wire in wires]
+        await browsers[0].send(get("/again", cookie=cookie))
+        new = await stage.backend.connection()
+        await new.head()
+        await new.send(ok(b"again"))
+        assert (await browsers[0].response())[2] == b"again"
+        for task in dying:
+            task.cancel()
+        await asyncio.gather(*dying, return_exceptions=True)
+
+
+async def test_a_new_connection_without_an_answer_speaks_against_its_server() -> None:
+    async with Stage(servers=2) as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get(cookie=cookie))
+        waiting = [asyncio.create_task(each.connection()) for each in stage.backends]
+        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        first = done.pop().result()
+        await first.head()
+        first.close()
+        second = await pending.pop()
+        await second.head()
+        second.close()
+        assert (await browser.response())[0] == 502  # nobody is left to ask
+        assert [each.accepted for each in stage.backends] == [1, 1]
+        assert stage.log.lines[-1].outcome == "backend_gone"
+
+
+async def test_without_a_budget_nothing_is_repeated() -> None:
+    async with Stage(servers=2) as stage:
+        budget = stage.gateway._pools["feed"].retries
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get(cookie=cookie))
+        waiting = [asyncio.create_task(each.connection()) for each in stage.backends]
+        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        budget.tokens, budget._trickled_at = 0, 1e12
+        first = done.pop().result()
+        await first.head()
+        first.close()
+        assert (await browser.response())[0] == 502
+        assert stage.traffic.pool("feed").retries == 0
+        pending.pop().cancel()
 
 
 async def test_an_idle_connection_closed_by_its_server_costs_nothing() -> None:
