@@ -285,7 +285,7 @@ class Journey:
         # Only now: what a reissued token says of the seat is known after the claim.
         if exchange.session is not None and exchange.cookie is not None:
             exchange.renewal = self.sessions.renewal(exchange.session, exchange.cookie, now)
-        server = pool.choose(exchange.avoid or frozenset())
+        server = pool.choose(now, exchange.avoid or frozenset())
         if server is None:
             exchange.fail(answers.NO_SERVER, "no_server")
             return

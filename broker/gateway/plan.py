@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from broker.policy.ejection import EjectionRule
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -89,6 +91,7 @@ class PoolPlan:
     servers: tuple[ServerPlan, ...]
     deadlines: DeadlinesPlan = field(default_factory=DeadlinesPlan)
     health: HealthPlan | None = None
+    ejection: EjectionRule = field(default_factory=EjectionRule)
     queue_timeout: float = 2.0
     portal: bool = False
     idle_connections: int = 256

@@ -250,6 +250,8 @@ class Exchange:
             else:
                 self._heads(data)
         except ProtocolViolation:
+            if self.server is not None:
+                self.server.failed()
             self.fail(answers.BROKEN_ANSWER, "backend_broken")
 
     def _heads(self, data: bytes) -> None:
@@ -309,6 +311,8 @@ class Exchange:
         if self.session is not None and not self.session.valid and not self.pool.portal:
             self.revoke()
             return
+        if self.server is not None and self.server.standing.failures:
+            self.server.standing.succeeded()
         self.status = head.status
         self.keep = keep = self.keep and self.body_done and not self.ground.draining
         parts = [b"HTTP/1.1 ", head.reason, b"\r\n"]
@@ -455,6 +459,8 @@ class Exchange:
 
     def server_gone(self, error: Exception | None) -> None:
         connection, self.connection = self.connection, None
+        if connection is not None and not connection.reused and self.state == SENT:
+            connection.server.failed()
         if self.state == STREAMING:
             if self.framing == BY_CLOSE and error is None:
                 if self.chunks_out:

@@ -1,6 +1,7 @@
 """Connections to the servers of the pools: dialled, used by one exchange at a time, kept idle.
 
-A ``Pool`` chooses the server with the least connections in flight among the usable ones. A kept
+A ``Pool`` chooses the server with the least connections in flight among the usable ones; one whose
+requests fail is left alone for a while (``policy.ejection``). A kept
 connection that its server closes meanwhile is noticed by the event loop and dropped; if that
 happens in the very moment of reuse, the exchange asks again on a new connection (``journey``), as
 far as the pool's budget of retries goes. This module moves bytes and knows nothing of their
@@ -10,12 +11,14 @@ meaning: they go to the *party* that uses the connection.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from broker.gateway.deadlines import NO_SLOT
 from broker.gateway.outbox import Connection
+from broker.policy.ejection import Standing
 from broker.policy.retries import RetryBudget
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from broker.gateway.plan import PoolPlan, ServerPlan
 
 FRESH: Final = 1.0  # seconds a kept connection is trusted with a request that must not be repeated
+
+_log = logging.getLogger(__name__)
 
 
 class Party(Protocol):
@@ -153,18 +158,42 @@ class ServerConnection(Connection):
 
 
 class Server:
-    """One server of a pool. ``in_flight`` counts exchanges and tunnels that have chosen it."""
+    """One server of a pool. ``in_flight`` counts exchanges and tunnels that have chosen it;
+    ``strength`` is by what they are divided to compare it with others."""
 
-    def __init__(self, plan: ServerPlan) -> None:
+    def __init__(self, plan: ServerPlan, pool: Pool) -> None:
+        self.pool = pool
         self.plan = plan
         self.name = plan.name
         self.in_flight = 0
         self.healthy = True
         self.draining = False
+        self.standing = Standing()
+        self.ejected = False
+        self.strength = 1.0
         self.most_idle = 0
         self.idle_timeout = 0.0
         self.idle: list[ServerConnection] = []
         self.connections: set[ServerConnection] = set()
+
+    def failed(self) -> None:
+        """A request to it was not answered, and that was the server's fault."""
+        pool = self.pool
+        others = any(
+            each.healthy and not each.draining and not each.ejected
+            for each in pool.servers
+            if each is not self
+        )
+        if self.standing.failed(pool.ground.clock(), pool.plan.ejection, others=others):
+            pool.unsettled = self.ejected = True
+            self.close_idle()
+            _log.warning("server %s fails requests: ejected for a while", self.name)
+
+    def recovered(self) -> None:
+        """It answers its health check again: it is used, at first a little."""
+        self.healthy = True
+        self.standing.returned(self.pool.ground.clock())
+        self.pool.unsettled = True
 
     def forget(self, connection: ServerConnection) -> None:
         self.connections.discard(connection)
@@ -197,6 +226,7 @@ class ServerStatistics:
     name: str
     healthy: bool
     draining: bool
+    ejected: bool
     in_flight: int
     idle: int
     connections: int
@@ -212,6 +242,7 @@ class Pool:
         self.traffic = traffic
         self.retries = RetryBudget(ground.clock())
         self.servers: deque[Server] = deque()
+        self.unsettled = False  # whether a server is ejected or still coming back
         self.use(plan)
 
     def use(self, plan: PoolPlan) -> None:
@@ -220,7 +251,7 @@ class Pool:
         self.deadlines = plan.deadlines
         known = {server.plan: server for server in self.servers}
         self.servers = deque(
-            known.pop(each) if each in known else Server(each) for each in plan.servers
+            known.pop(each) if each in known else Server(each, self) for each in plan.servers
         )
         for server in self.servers:
             server.most_idle = plan.idle_connections
@@ -229,8 +260,14 @@ class Pool:
             gone.draining = True
             gone.close_idle()
 
-    def choose(self, avoid: frozenset[Server] | set[Server] = frozenset()) -> Server | None:
-        """The usable server with the least connections in flight; equals take turns."""
+    def choose(
+        self, now: float, avoid: frozenset[Server] | set[Server] = frozenset()
+    ) -> Server | None:
+        """The usable server with the least connections in flight for its strength; equals take
+        turns. When only ejected ones are left, one of them: failing perhaps is better than
+        failing certainly."""
+        if self.unsettled:
+            self._settle(now)
         servers = self.servers
         if len(servers) == 1:
             server = servers[0]
@@ -238,15 +275,27 @@ class Pool:
             return server if usable else None
         servers.rotate(1)
         best: Server | None = None
+        least = float("inf")
         for server in servers:
-            if (
-                server.healthy
-                and not server.draining
-                and (best is None or server.in_flight < best.in_flight)
-                and server not in avoid
-            ):
-                best = server
+            if server.healthy and not server.draining and not server.ejected:
+                load = (server.in_flight + 1) / server.strength
+                if load < least and server not in avoid:
+                    best, least = server, load
+        if best is None and self.unsettled:
+            for server in servers:
+                if server.healthy and not server.draining and server not in avoid:
+                    return server
         return best
+
+    def _settle(self, now: float) -> None:
+        """Let ejections end and shares grow; nothing to do any more once all are whole."""
+        rule = self.plan.ejection
+        unsettled = False
+        for server in self.servers:
+            server.ejected = server.standing.is_out(now)
+            server.strength = share = server.standing.share(now, rule)
+            unsettled = unsettled or server.ejected or share < 1.0
+        self.unsettled = unsettled
 
     def can_choose(self, avoid: set[Server] | None) -> bool:
         """Whether ``choose`` would find a server."""
@@ -270,6 +319,7 @@ class Pool:
                     await loop.create_connection(lambda: connection, plan.host, plan.port)
         except OSError:  # TimeoutError is one
             self.traffic.dial_failures += 1
+            server.failed()
             connection.abandon()
             raise
         except asyncio.CancelledError:
@@ -285,8 +335,8 @@ class Pool:
     def statistics(self) -> tuple[ServerStatistics, ...]:
         return tuple(
             ServerStatistics(
-                each.name, each.healthy, each.draining, each.in_flight, len(each.idle),
-                len(each.connections),
+                each.name, each.healthy, each.draining, each.ejected, each.in_flight,
+                len(each.idle), len(each.connections),
             )
             for each in sorted(self.servers, key=lambda server: server.name)
         )  # fmt: skip

@@ -50,6 +50,20 @@ class Health(Model):
     """Bad answers in a row until a server is left alone."""
 
 
+class Ejection(Model):
+    """A server whose requests fail is left alone for a while; never the last one of its pool."""
+
+    failures: Positive = 5
+    """Requests in a row that could not be sent, got no answer or a broken one."""
+    pause: Duration = 10.0
+    """For how long, the first time; doubled each time until it held out."""
+    longest: Duration = 300.0
+    """The longest such pause."""
+    slow_start: Duration = 30.0
+    """A server that comes back gets its whole share of the load only after this; also after an
+    active check."""
+
+
 class ShareSettings(Model):
     """A pool's share of the site's connections."""
 
@@ -94,6 +108,8 @@ class Pool(Model):
     """Towards the servers."""
     health: Health = Health()
     """Active checks of the servers."""
+    ejection: Ejection = Ejection()
+    """What employees' requests say of the servers."""
 
 
 class Route(Model):

@@ -16,6 +16,7 @@ from broker.gateway.plan import (
     RoutePlan,
     ServerPlan,
 )
+from broker.policy.ejection import EjectionRule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +73,7 @@ def _route(route: Route) -> RoutePlan:
 
 
 def _pool(name: str, pool: Pool) -> PoolPlan:
-    deadlines, health = pool.deadlines, pool.health
+    deadlines, health, ejection = pool.deadlines, pool.health, pool.ejection
     return PoolPlan(
         name=name,
         servers=tuple(ServerPlan.parse(server) for server in pool.servers),
@@ -89,6 +90,12 @@ def _pool(name: str, pool: Pool) -> PoolPlan:
             timeout=health.timeout,
             healthy_after=health.healthy_after,
             unhealthy_after=health.unhealthy_after,
+        ),
+        ejection=EjectionRule(
+            failures=ejection.failures,
+            pause=ejection.pause,
+            longest=ejection.longest,
+            slow_start=ejection.slow_start,
         ),
         queue_timeout=pool.queue_timeout,
     )

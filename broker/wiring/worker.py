@@ -185,7 +185,7 @@ class _Worker:
                 pool: [
                     {
                         "server": server.name,
-                        "healthy": server.healthy,
+                        "healthy": server.healthy and not server.ejected,
                         "in_flight": server.in_flight,
                         "draining": server.draining,
                     }

@@ -10,6 +10,7 @@ import pytest
 
 from broker.gateway.plan import DeadlinesPlan
 from broker.gateway.upstream import ServerConnection
+from broker.policy.ejection import EjectionRule
 from tests.support.stage import Stage, Wire, get, ok
 
 CHUNKED_MINE = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmine\r\n0\r\n\r\n"
@@ -333,6 +334,66 @@ async def test_without_a_budget_nothing_is_repeated() -> None:
         assert (await browser.response())[0] == 502
         assert stage.traffic.pool("feed").retries == 0
         pending.pop().cancel()
+
+
+@pytest.mark.parametrize("fault", ["dial", "gone", "broken"])
+async def test_a_server_that_fails_is_left_alone_and_the_last_one_is_not(fault: str) -> None:
+    async with Stage(servers=2, ejection=EjectionRule(failures=3)) as stage:
+        cookie = stage.sessions.log_in("ada")
+        bad, good = stage.backends
+        if fault == "dial":
+            bad.stop_listening()
+
+        async def fail() -> None:
+            while True:
+                wire = await bad.connection()
+                await wire.head()
+                if fault == "broken":
+                    await wire.send(b"nonsense\r\n\r\n")
+                wire.close()
+
+        async def serve() -> None:
+            wire = await good.connection()
+            while True:
+                await wire.head()
+                await wire.send(ok())
+
+        playing = [asyncio.ensure_future(each()) for each in (fail, serve)]
+        browser = await stage.browser()
+        for _ in range(12):
+            await browser.send(get(cookie=cookie))
+            await browser.response()
+        tried = bad.accepted or stage.traffic.pool("feed").dial_failures
+        assert tried == 3
+        ejected = [each.ejected for each in stage.gateway.statistics().pools["feed"]]
+        assert sorted(ejected) == [False, True]
+        (left,) = [each for each in stage.gateway._pools["feed"].servers if not each.ejected]
+        for _ in range(9):
+            left.failed()
+        assert not left.ejected
+        left.healthy = False  # then rather the ejected one than nobody
+        await browser.send(get(cookie=cookie))
+        assert (await browser.response())[0] == 502
+        assert (bad.accepted or stage.traffic.pool("feed").dial_failures) == 4
+        for task in playing:
+            task.cancel()
+        await asyncio.gather(*playing, return_exceptions=True)
+
+
+async def test_a_server_that_comes_back_gets_its_share_little_by_little() -> None:
+    async with Stage(servers=2) as stage:
+        pool = stage.gateway._pools["feed"]
+        back, other = pool.servers
+        back.healthy = False
+        back.recovered()
+        began = stage.gateway._ground.clock()
+        other.in_flight = 4
+        assert pool.choose(began + 3) is other  # 1 / 0.1 against 5 / 1
+        assert pool.choose(began + 10) is back  # 1 / (1/3)
+        other.in_flight = 0
+        chosen = {pool.choose(began + 31) for _ in range(2)}
+        assert chosen == {back, other}
+        assert not pool.unsettled
 
 
 async def test_an_idle_connection_closed_by_its_server_costs_nothing() -> None:

@@ -28,6 +28,7 @@ from broker.gateway.plan import (
 )
 from broker.gateway.server import Gateway
 from broker.ledger.port import SeatAnswer
+from broker.policy.ejection import EjectionRule
 from broker.site.admission import Person, Session, Spending
 from broker.telemetry.traffic import Traffic
 
@@ -283,6 +284,7 @@ class Stage:
 
     door: DoorPlan = field(default_factory=DoorPlan)
     deadlines: DeadlinesPlan = field(default_factory=DeadlinesPlan)
+    ejection: EjectionRule = field(default_factory=EjectionRule)
     queue_timeout: float = 0.2
     grant: int = 1000
     per_employee: int = 64
@@ -332,7 +334,13 @@ class Stage:
     def plan(self) -> GatewayPlan:
         servers = tuple(ServerPlan.parse(backend.address) for backend in self.backends)
         pools = {
-            name: PoolPlan(name, servers, self.deadlines, queue_timeout=self.queue_timeout)
+            name: PoolPlan(
+                name,
+                servers,
+                self.deadlines,
+                ejection=self.ejection,
+                queue_timeout=self.queue_timeout,
+            )
             for name in {route.pool for route in self.routes}
         }
         portal = PoolPlan("portal", (ServerPlan.parse(self.portal.address),), portal=True)
