@@ -285,7 +285,14 @@ class Journey:
         # Only now: what a reissued token says of the seat is known after the claim.
         if exchange.session is not None and exchange.cookie is not None:
             exchange.renewal = self.sessions.renewal(exchange.session, exchange.cookie, now)
-        server = pool.choose(now, exchange.avoid or frozenset())
+        session = exchange.session
+        server = pool.choose(
+            now, exchange.avoid or frozenset(), None if session is None else session.id
+        )
+        if server is None and pool.can_choose(exchange.avoid):
+            retry_after = self.ground.random.randint(1, 4)
+            exchange.answer(answers.NO_CONNECTION, retry_after=retry_after)
+            return
         if server is None:
             exchange.fail(answers.NO_SERVER, "no_server")
             return

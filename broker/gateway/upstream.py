@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from broker.gateway.deadlines import NO_SLOT
 from broker.gateway.outbox import Connection
+from broker.policy import placing
 from broker.policy.ejection import Standing
 from broker.policy.retries import RetryBudget
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from broker.gateway.ground import Ground, PoolTraffic
     from broker.gateway.plan import PoolPlan, ServerPlan
 
+MOST_PLACED: Final = 65_536  # sessions whose order of servers is remembered
 FRESH: Final = 1.0  # seconds a kept connection is trusted with a request that must not be repeated
 
 _log = logging.getLogger(__name__)
@@ -163,18 +165,30 @@ class Server:
 
     def __init__(self, plan: ServerPlan, pool: Pool) -> None:
         self.pool = pool
-        self.plan = plan
         self.name = plan.name
+        self.use(plan)
         self.in_flight = 0
         self.healthy = True
         self.draining = False
         self.standing = Standing()
         self.ejected = False
-        self.strength = 1.0
+        self.strength = float(plan.weight)
         self.most_idle = 0
         self.idle_timeout = 0.0
         self.idle: list[ServerConnection] = []
         self.connections: set[ServerConnection] = set()
+
+    def use(self, plan: ServerPlan) -> None:
+        """Take over a plan for the same address."""
+        self.plan = plan
+        self.most = float("inf") if plan.most is None else plan.most
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may get another exchange."""
+        return (
+            self.healthy and not self.draining and not self.ejected and self.in_flight < self.most
+        )
 
     def failed(self) -> None:
         """A request to it was not answered, and that was the server's fault."""
@@ -249,11 +263,16 @@ class Pool:
         """Take over a plan, keeping the servers it still names; the others finish their work."""
         self.plan = plan
         self.deadlines = plan.deadlines
-        known = {server.plan: server for server in self.servers}
+        self.sticky = plan.sticky
+        known = {server.name: server for server in self.servers}
         self.servers = deque(
-            known.pop(each) if each in known else Server(each, self) for each in plan.servers
+            known.pop(each.name) if each.name in known else Server(each, self)
+            for each in plan.servers
         )
-        for server in self.servers:
+        self._orders: dict[str, tuple[Server, ...]] = {}
+        self.unsettled = True  # weights may be others now
+        for server, each in zip(self.servers, plan.servers, strict=True):
+            server.use(each)
             server.most_idle = plan.idle_connections
             server.idle_timeout = plan.idle_timeout
         for gone in known.values():
@@ -261,17 +280,29 @@ class Pool:
             gone.close_idle()
 
     def choose(
-        self, now: float, avoid: frozenset[Server] | set[Server] = frozenset()
+        self,
+        now: float,
+        avoid: frozenset[Server] | set[Server] = frozenset(),
+        session: str | None = None,
     ) -> Server | None:
-        """The usable server with the least connections in flight for its strength; equals take
-        turns. When only ejected ones are left, one of them: failing perhaps is better than
-        failing certainly."""
+        """The server of a sticky pool that ``session`` belongs to; else the usable server with the
+        least connections in flight for its strength; equals take turns. When only ejected ones are
+        left, one of them: failing perhaps is better than failing certainly."""
         if self.unsettled:
             self._settle(now)
+        if session is not None and self.sticky:
+            for server in self._order(session):
+                if server.is_open and server not in avoid:
+                    return server
         servers = self.servers
         if len(servers) == 1:
             server = servers[0]
-            usable = server.healthy and not server.draining and server not in avoid
+            usable = (
+                server.healthy
+                and not server.draining
+                and server.in_flight < server.most
+                and server not in avoid
+            )
             return server if usable else None
         servers.rotate(1)
         best: Server | None = None
@@ -279,11 +310,16 @@ class Pool:
         for server in servers:
             if server.healthy and not server.draining and not server.ejected:
                 load = (server.in_flight + 1) / server.strength
-                if load < least and server not in avoid:
+                if load < least and server.in_flight < server.most and server not in avoid:
                     best, least = server, load
         if best is None and self.unsettled:
             for server in servers:
-                if server.healthy and not server.draining and server not in avoid:
+                if (
+                    server.healthy
+                    and not server.draining
+                    and server.in_flight < server.most
+                    and server not in avoid
+                ):
                     return server
         return best
 
@@ -293,12 +329,24 @@ class Pool:
         unsettled = False
         for server in self.servers:
             server.ejected = server.standing.is_out(now)
-            server.strength = share = server.standing.share(now, rule)
+            share = server.standing.share(now, rule)
+            server.strength = server.plan.weight * share
             unsettled = unsettled or server.ejected or share < 1.0
         self.unsettled = unsettled
 
+    def _order(self, session: str) -> tuple[Server, ...]:
+        found = self._orders.get(session)
+        if found is None:
+            if len(self._orders) >= MOST_PLACED:
+                self._orders.clear()
+            servers = tuple(self.servers)
+            names = [(server.name, server.plan.weight) for server in servers]
+            found = tuple(servers[index] for index in placing.order(session, names))
+            self._orders[session] = found
+        return found
+
     def can_choose(self, avoid: set[Server] | None) -> bool:
-        """Whether ``choose`` would find a server."""
+        """Whether ``choose`` would find a server if none had too much to do."""
         return any(
             server.healthy and not server.draining and (avoid is None or server not in avoid)
             for server in self.servers

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema  # noqa: TC002  # pydantic reads the signature
 
 from broker.settings.scalars import (
     Count,
@@ -17,6 +18,7 @@ from broker.settings.scalars import (
     Positive,
     Server,
     Size,
+    Weight,
 )
 
 
@@ -86,11 +88,35 @@ class CellSettings(Model):
     """How much of the unused guarantee others may use meanwhile."""
 
 
+class PoolServer(Model):
+    """One server; its address alone may stand for it."""
+
+    address: Server
+    """http://HOST:PORT."""
+    weight: Weight = 1
+    """Its part of the load beside the others."""
+    max_connections: Positive | None = None
+    """Exchanges in flight to it from each worker; without it as many as the pool's grant allows."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _address_alone(cls, value: Any) -> Any:
+        return {"address": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler(core_schema)]}
+
+
 class Pool(Model):
     """The servers of one application."""
 
-    servers: list[Server] = Field(min_length=1)
-    """http://HOST:PORT of each."""
+    servers: list[PoolServer] = Field(min_length=1)
+    """http://HOST:PORT of each, or more about it."""
+    sticky: bool = False
+    """Whether a session stays with one server as long as that is usable, WebSockets too."""
     connections: ShareSettings
     """The pool's share of the site."""
     populations: dict[Name, CellSettings] = {}

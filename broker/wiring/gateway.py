@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from broker.gateway.plan import (
@@ -76,7 +77,15 @@ def _pool(name: str, pool: Pool) -> PoolPlan:
     deadlines, health, ejection = pool.deadlines, pool.health, pool.ejection
     return PoolPlan(
         name=name,
-        servers=tuple(ServerPlan.parse(server) for server in pool.servers),
+        servers=tuple(
+            replace(
+                ServerPlan.parse(server.address),
+                weight=server.weight,
+                most=server.max_connections,
+            )
+            for server in pool.servers
+        ),
+        sticky=pool.sticky,
         deadlines=DeadlinesPlan(
             dial=deadlines.dial,
             first_byte=deadlines.first_byte,

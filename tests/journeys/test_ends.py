@@ -396,6 +396,79 @@ async def test_a_server_that_comes_back_gets_its_share_little_by_little() -> Non
         assert not pool.unsettled
 
 
+async def test_least_connections_go_by_weight() -> None:
+    async with Stage(servers=2, weights=(1, 3)) as stage:
+        cookie = stage.sessions.log_in("ada")
+        for _ in range(8):
+            await (await stage.browser()).send(get(cookie=cookie))
+        for backend, share in zip(stage.backends, (2, 6), strict=True):
+            for _ in range(share):
+                await (await backend.connection()).head()
+
+
+async def test_a_server_gets_no_more_than_its_limit() -> None:
+    async with Stage(servers=2, most=1) as stage:
+        cookie = stage.sessions.log_in("ada")
+        browsers = [await stage.browser() for _ in range(3)]
+        for browser in browsers[:2]:
+            await browser.send(get(cookie=cookie))
+        wires = [await each.connection() for each in stage.backends]
+        for wire in wires:
+            await wire.head()
+        await browsers[2].send(get(cookie=cookie))
+        status, fields, _ = await browsers[2].response()
+        assert status == 503
+        assert b"retry-after" in fields
+        assert stage.spending.cell("feed", "everyone").used == 2
+        await wires[0].send(ok())
+        answered = [asyncio.ensure_future(each.response()) for each in browsers[:2]]
+        _, others = await asyncio.wait(answered, return_when=asyncio.FIRST_COMPLETED)
+        for other in others:
+            other.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await browsers[2].send(get("/third", cookie=cookie))
+        assert (await wires[0].head()).startswith(b"GET /third ")
+
+
+async def test_a_sticky_session_stays_websockets_included_and_moves_only_when_it_must() -> None:
+    async with Stage(servers=3, sticky=True) as stage:
+        cookie = stage.sessions.log_in("ada")
+        pool = stage.gateway._pools["feed"]
+
+        async def visit(*fields: str) -> str:
+            """The server that sees a request, by its address; the request stays in flight."""
+            await (await stage.browser()).send(get("/", *fields, cookie=cookie))
+            waiting = {asyncio.ensure_future(b.connection()): b.address for b in stage.backends}
+            done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in pending:
+                task.cancel()
+            (seen,) = done
+            await seen.result().head()
+            return waiting[seen]
+
+        upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Origin: https://feed.test:8443")
+        home = await visit()
+        assert {await visit(), await visit(*upgrade), await visit()} == {home}
+        (server,) = [each for each in pool.servers if each.name == home]
+        server.healthy = False
+        other = await visit()
+        assert other != home
+        assert await visit(*upgrade) == other
+        server.healthy = True
+        assert await visit() == home
+
+
+async def test_new_weights_are_taken_over_with_their_connections() -> None:
+    async with Stage(servers=2) as stage:
+        pool = stage.gateway._pools["feed"]
+        before = set(pool.servers)
+        stage.weights = (1, 5)
+        stage.gateway.replace(stage.plan())
+        pool.choose(stage.gateway._ground.clock())
+        assert set(pool.servers) == before
+        assert sorted(each.strength for each in pool.servers) == [1, 5]
+
+
 async def test_an_idle_connection_closed_by_its_server_costs_nothing() -> None:
     async with Stage() as stage:
         cookie = stage.sessions.log_in("ada")

@@ -289,6 +289,9 @@ class Stage:
     grant: int = 1000
     per_employee: int = 64
     servers: int = 1
+    weights: tuple[int, ...] = ()
+    most: int | None = None
+    sticky: bool = False
     routes: tuple[RoutePlan, ...] = (RoutePlan(b"/", "feed"),)
     tls: ssl.SSLContext | None = None
     trust: ssl.SSLContext | None = None
@@ -332,7 +335,11 @@ class Stage:
         return cell
 
     def plan(self) -> GatewayPlan:
-        servers = tuple(ServerPlan.parse(backend.address) for backend in self.backends)
+        weights = self.weights or (1,) * len(self.backends)
+        servers = tuple(
+            replace(ServerPlan.parse(backend.address), weight=weight, most=self.most)
+            for backend, weight in zip(self.backends, weights, strict=True)
+        )
         pools = {
             name: PoolPlan(
                 name,
@@ -340,6 +347,7 @@ class Stage:
                 self.deadlines,
                 ejection=self.ejection,
                 queue_timeout=self.queue_timeout,
+                sticky=self.sticky,
             )
             for name in {route.pool for route in self.routes}
         }
