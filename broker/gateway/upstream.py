@@ -256,6 +256,7 @@ class Pool:
         self.traffic = traffic
         self.retries = RetryBudget(ground.clock())
         self.servers: deque[Server] = deque()
+        self.drained: set[str] = set()  # names, kept over reloads, also of servers not in the plan
         self.unsettled = False  # whether a server is ejected or still coming back
         self.use(plan)
 
@@ -273,6 +274,7 @@ class Pool:
         self.unsettled = True  # weights may be others now
         for server, each in zip(self.servers, plan.servers, strict=True):
             server.use(each)
+            server.draining = server.name in self.drained
             server.most_idle = plan.idle_connections
             server.idle_timeout = plan.idle_timeout
         for gone in known.values():
@@ -333,6 +335,23 @@ class Pool:
             server.strength = server.plan.weight * share
             unsettled = unsettled or server.ejected or share < 1.0
         self.unsettled = unsettled
+
+    def drain(self, name: str, *, drained: bool) -> bool:
+        """Give the server no new exchanges, or give it some again; False when the pool has no such
+        server. What is in flight to it goes on, sessions that stick to it move."""
+        server = next((each for each in self.servers if each.name == name), None)
+        if server is None:
+            return False
+        if drained:
+            self.drained.add(name)
+            server.draining = True
+            server.close_idle()
+        elif name in self.drained:
+            self.drained.discard(name)
+            server.draining = False
+            server.standing.returned(self.ground.clock())
+            self.unsettled = True
+        return True
 
     def _order(self, session: str) -> tuple[Server, ...]:
         found = self._orders.get(session)

@@ -111,6 +111,7 @@ class _Worker:
             self._exposition.render,
             self._state,
             {"reload": self._reload, "drain": _setting(child.stop)},
+            {"drain-server": self._drain_server, "enable-server": self._enable_server},
         )
         async with control:
             background = asyncio.create_task(self._background())
@@ -164,6 +165,14 @@ class _Worker:
         self._digest = digest(settings)
         self._sync.configured(self._digest)
         _log.info("reloaded")
+
+    async def _drain_server(self, name: str) -> None:
+        self._gateway.drain_server(name, drained=True)
+        _log.info("server %s is drained on request", name)
+
+    async def _enable_server(self, name: str) -> None:
+        self._gateway.drain_server(name, drained=False)
+        _log.info("server %s is enabled on request", name)
 
     # --- what others may see
 

@@ -8,6 +8,7 @@ import random
 
 import pytest
 
+from broker.errors import NotFound
 from broker.gateway.plan import DeadlinesPlan
 from broker.gateway.upstream import ServerConnection
 from broker.policy.ejection import EjectionRule
@@ -467,6 +468,52 @@ async def test_new_weights_are_taken_over_with_their_connections() -> None:
         pool.choose(stage.gateway._ground.clock())
         assert set(pool.servers) == before
         assert sorted(each.strength for each in pool.servers) == [1, 5]
+
+
+@pytest.mark.parametrize("sticky", [False, True])
+async def test_a_drained_server_ends_its_work_and_gets_no_more(sticky: bool) -> None:
+    async with Stage(servers=2, sticky=sticky) as stage:
+        cookie = stage.sessions.log_in("ada")
+        busy, idle, browser = [await stage.browser() for _ in range(3)]
+        await busy.send(get("/busy", cookie=cookie))
+        waiting = [asyncio.create_task(each.connection()) for each in stage.backends]
+        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        (first,) = done
+        old = stage.backends[waiting.index(first)]
+        await first.result().head()
+        stage.gateway.drain_server(old.address, drained=True)
+        for number in range(3):
+            await browser.send(get("/new", cookie=cookie))
+            if not number:
+                new = await pending.pop()
+            assert (await new.head()).startswith(b"GET /new ")
+            await new.send(ok())
+            await browser.response()
+        await first.result().send(ok(b"busy"))
+        assert (await busy.response())[2] == b"busy"
+        assert await first.result().is_closed()
+
+        stage.gateway.replace(stage.plan())  # a reload forgets nothing
+        servers = {each.name: each for each in stage.gateway.statistics().pools["feed"]}
+        assert servers[old.address].draining
+        assert not [each for each in servers.values() if each.name != old.address and each.draining]
+
+        stage.gateway.drain_server(old.address, drained=False)
+        await idle.send(get("/back", cookie=cookie))
+        await browser.send(get("/back", cookie=cookie))
+        if sticky:
+            wire = await old.connection()
+            assert (await wire.head()).startswith(b"GET /back ")
+        (back,) = [s for s in stage.gateway._pools["feed"].servers if s.name == old.address]
+        assert back.is_open
+        assert stage.gateway._pools["feed"].unsettled  # it comes back slowly
+
+
+async def test_only_servers_of_applications_are_drained() -> None:
+    async with Stage() as stage:
+        for name in ("http://127.0.0.1:1", stage.portal.address):
+            with pytest.raises(NotFound, match="no pool has a server http"):
+                stage.gateway.drain_server(name, drained=True)
 
 
 async def test_an_idle_connection_closed_by_its_server_costs_nothing() -> None:
