@@ -89,7 +89,9 @@ class ServerPlan:
 class PoolPlan:
     """One application's servers. ``portal``: our own pages, which need no seat and no grant.
     ``queue_timeout``: how long a request may wait for a grant. ``idle_connections``: kept per
-    server, for at most ``idle_timeout``. ``sticky``: a session stays with one server."""
+    server, for at most ``idle_timeout``. ``sticky``: a session stays with one server.
+    ``forwarded``: whether its servers are sent Forwarded; ``via``: by which name we stand in their
+    Via, empty for none."""
 
     name: str
     servers: tuple[ServerPlan, ...]
@@ -99,6 +101,8 @@ class PoolPlan:
     queue_timeout: float = 2.0
     portal: bool = False
     sticky: bool = False
+    forwarded: bool = False
+    via: bytes = b""
     idle_connections: int = 256
     idle_timeout: float = 60.0
 

@@ -149,6 +149,10 @@ class Exchange:
             parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
         if head.fields.tracestate is not None and not trace.made:
             parts += (b"\r\n".join(head.fields.tracestate), b"\r\n")
+        if pool.via is not None:
+            parts.append(pool.via[head.fields.minor])
+        if pool.forwarded:
+            parts += (b"Forwarded: for=", forwarded_node(self.browser.address), host.reached)
         session = self.session
         parts += (
             self.browser.forwarded,
@@ -637,6 +641,16 @@ class Exchange:
             (identified - began, admitted - identified, routed - admitted, now - routed),
             outcome,
         )
+
+
+def forwarded_node(address: str) -> bytes:
+    """A client's address as Forwarded writes it (RFC 7239 section 6); empty: it came over a Unix
+    socket and has none."""
+    if not address:
+        return b"unknown"
+    if ":" in address:
+        return b'"[%b]"' % address.encode("ascii")
+    return address.encode("ascii")
 
 
 def for_application(fields: Fields) -> bytes:

@@ -265,6 +265,11 @@ class Pool:
         self.plan = plan
         self.deadlines = plan.deadlines
         self.sticky = plan.sticky
+        self.forwarded = plan.forwarded
+        # By the minor version the browser spoke (RFC 9110 7.6.3: the protocol as received).
+        self.via = (
+            tuple(b"Via: 1.%d %b\r\n" % (minor, plan.via) for minor in (0, 1)) if plan.via else None
+        )
         known = {server.name: server for server in self.servers}
         self.servers = deque(
             known.pop(each.name) if each.name in known else Server(each, self)

@@ -16,6 +16,7 @@ from broker.settings.scalars import (
     Name,
     Origin,
     Positive,
+    Pseudonym,
     Server,
     Size,
     Weight,
@@ -117,6 +118,10 @@ class Pool(Model):
     """http://HOST:PORT of each, or more about it."""
     sticky: bool = False
     """Whether a session stays with one server as long as that is usable, WebSockets too."""
+    forwarded: bool = False
+    """Whether the servers are sent Forwarded (RFC 7239) beside X-Forwarded-For, -Proto, -Host."""
+    via: Pseudonym | None = None
+    """The name by which the broker adds itself to the servers' Via; null: it does not."""
     connections: ShareSettings
     """The pool's share of the site."""
     populations: dict[Name, CellSettings] = {}

@@ -86,6 +86,8 @@ def _pool(name: str, pool: Pool) -> PoolPlan:
             for server in pool.servers
         ),
         sticky=pool.sticky,
+        forwarded=pool.forwarded,
+        via=(pool.via or "").encode("ascii"),
         deadlines=DeadlinesPlan(
             dial=deadlines.dial,
             first_byte=deadlines.first_byte,

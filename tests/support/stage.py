@@ -292,6 +292,8 @@ class Stage:
     weights: tuple[int, ...] = ()
     most: int | None = None
     sticky: bool = False
+    forwarded: bool = False
+    via: bytes = b""
     routes: tuple[RoutePlan, ...] = (RoutePlan(b"/", "feed"),)
     tls: ssl.SSLContext | None = None
     trust: ssl.SSLContext | None = None
@@ -348,6 +350,8 @@ class Stage:
                 ejection=self.ejection,
                 queue_timeout=self.queue_timeout,
                 sticky=self.sticky,
+                forwarded=self.forwarded,
+                via=self.via,
             )
             for name in {route.pool for route in self.routes}
         }
