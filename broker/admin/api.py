@@ -90,6 +90,24 @@ class Api:
         host, usage, _known = await self.snapshot()
         return web.json_response(views.pools(usage, host))
 
+    async def drain_server(self, request: web.Request) -> web.Response:
+        return await self._switch_server(request, drained=True)
+
+    async def enable_server(self, request: web.Request) -> web.Response:
+        return await self._switch_server(request, drained=False)
+
+    async def _switch_server(self, request: web.Request, *, drained: bool) -> web.Response:
+        """On this host only, and until a worker starts anew: workers keep it in memory. ``missing``
+        names those that did not answer, so that nobody takes a server away too early."""
+        wanted = await _body(request)
+        server = wanted.pop("server", None)
+        if wanted or not isinstance(server, str) or not server:
+            raise Refused('the body is {"server": "http://HOST:PORT"}')
+        done = await self._processes.switch_server(server, drained=drained)
+        missing = sorted(set((await self._processes.state()).expected()) - set(done))
+        _log.warning("server %s: %s on request", server, "drained" if drained else "enabled")
+        return web.json_response({"server": server, "workers": list(done), "missing": missing})
+
     async def waiting(self, _: web.Request) -> web.Response:
         return web.json_response(views.waiting(await self._ledger.usage()))
 
@@ -155,6 +173,16 @@ class Api:
 
     def _table(self) -> tuple[Operation, ...]:
         employee = Parameter("employee", "query", "the canonical login name", required=True)
+        server = {
+            "type": "object",
+            "properties": {"server": {"type": "string"}},
+            "required": ["server"],
+            "additionalProperties": False,
+        }
+        switched = {
+            200: "done by workers; missing did not answer", 400: "no server named",
+            404: "no worker of this host has such a server",
+        }  # fmt: skip
         return (
             Operation("GET", "/workers", "Workers of the site", self.workers, {200: "the workers"}),
             Operation(
@@ -168,6 +196,14 @@ class Api:
             ),
             Operation(
                 "GET", "/pools", "Pools and their servers", self.pools, {200: "the pools"}
+            ),
+            Operation(
+                "POST", "/servers/drain", "Give a server no new exchanges, on this host",
+                self.drain_server, switched, body=server,
+            ),
+            Operation(
+                "POST", "/servers/enable", "Give a drained server exchanges again, on this host",
+                self.enable_server, switched, body=server,
             ),
             Operation(
                 "GET", "/waiting", "The waiting room by population", self.waiting,

@@ -68,6 +68,26 @@ class Processes:
         when it does not answer."""
         await self._client.act(control_path(self._run_dir, "supervisor"), "reload")
 
+    async def switch_server(self, server: str, *, drained: bool) -> tuple[str, ...]:
+        """Tell every worker to drain a server, or to enable it again; the names of those that did.
+        Raises NotFound when none did: with a worker's reason, if one answered."""
+        action = "drain-server" if drained else "enable-server"
+        paths = sorted(self._run_dir.glob(f"worker-*{SUFFIX}"))
+        outcomes = await asyncio.gather(
+            *(self._client.act(path, action, server) for path in paths), return_exceptions=True
+        )
+        done, reason = [], "no worker of this host answers"
+        for path, outcome in zip(paths, outcomes, strict=True):
+            if outcome is None:
+                done.append(path.name.removesuffix(SUFFIX))
+            elif isinstance(outcome, Refused):
+                reason = outcome.reason
+            elif not isinstance(outcome, NotFound):
+                raise outcome
+        if not done:
+            raise NotFound(reason)
+        return tuple(done)
+
     async def _ask(self, question: Callable[[Path], Awaitable[_Answer]]) -> dict[str, _Answer]:
         paths = sorted(self._run_dir.glob(f"*{SUFFIX}"))
         answers = await asyncio.gather(*(self._one(question, path) for path in paths))

@@ -52,7 +52,7 @@ async def probe(settings: Settings) -> list[Finding]:
         directory = group.create_task(_directory(settings))
         ledger = group.create_task(_ledger(settings))
         servers = [
-            group.create_task(asyncio.to_thread(_server, name, server, pool.health))
+            group.create_task(asyncio.to_thread(_server, name, server.address, pool.health))
             for name, pool in settings.pools.items()
             for server in pool.servers
         ]

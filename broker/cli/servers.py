@@ -1,4 +1,4 @@
-"""``broker servers``: the applications' servers as this host's workers see them."""
+"""``broker servers``: the applications' servers as this host's workers see and use them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from broker.cli.finding import api_options
-from broker.cli.output import show_json, show_table
+from broker.cli.output import confirm, show_json, show_table
 
 if TYPE_CHECKING:
     from broker.cli.client import AdminClient
@@ -29,6 +29,38 @@ def list_servers(api: AdminClient, *, as_json: bool) -> None:
         show_json(answer)
         return
     show_table(COLUMNS, rows(answer), nothing="No worker of this host answers.")
+
+
+@command.command("drain")
+@click.argument("server")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@api_options
+def drain_server(api: AdminClient, server: str, *, yes: bool, as_json: bool) -> None:
+    """Give SERVER (http://HOST:PORT as configured) no new exchanges; those in flight go on.
+
+    Holds for this host, and for each worker until it starts anew.
+    """
+    confirm(f"No new exchanges for {server}, whatever its pool has left?", yes=yes)
+    _switch(api, server, "drain", as_json=as_json)
+
+
+@command.command("enable")
+@click.argument("server")
+@api_options
+def enable_server(api: AdminClient, server: str, *, as_json: bool) -> None:
+    """Give a drained SERVER exchanges again, little by little."""
+    _switch(api, server, "enable", as_json=as_json)
+
+
+def _switch(api: AdminClient, server: str, what: str, *, as_json: bool) -> None:
+    answer = api.post(f"servers/{what}", {"server": server})
+    if as_json:
+        show_json(answer)
+        return
+    done = "drained" if what == "drain" else "enabled"
+    click.echo(f"{server} is {done} on {', '.join(answer['workers'])}.")
+    if answer["missing"]:
+        click.echo(f"Did not answer: {', '.join(answer['missing'])}.", err=True)
 
 
 def rows(answer: dict[str, Any]) -> list[tuple[Any, ...]]:

@@ -31,7 +31,7 @@ def pools(draft: Draft) -> Found:
             yield (*at, "queue_timeout"), "should be at least 1s, four ticks of the ledger"
         if pool.lease == "keep" and pool.keep_for < 10:
             yield (*at, "keep_for"), "should be at least 10s; for less there is lease: fence"
-        for server, times in Counter(pool.servers).items():
+        for server, times in Counter(each.address for each in pool.servers).items():
             if times > 1:
                 yield (*at, "servers"), f"{server} stands {times} times"
         for population, cell in pool.populations.items():

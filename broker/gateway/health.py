@@ -34,7 +34,7 @@ async def watch(server: Server, plan: HealthPlan) -> None:
             server.close_idle()
             _log.warning("server %s does not answer its health check any more", server.name)
         elif not server.healthy and good >= plan.healthy_after:
-            server.healthy = True
+            server.recovered()
             _log.info("server %s answers its health check again", server.name)
         await asyncio.sleep(plan.every)
 

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Final, TypeVarTuple, Unpack
 
 from broker.errors import BrokerError, LedgerAway, LedgerLearning, ProtocolViolation
 from broker.gateway import answers, forwarded, route
-from broker.gateway.browser import EARLY
+from broker.gateway.browser import EARLY, PRESSURE
 from broker.gateway.http1 import Fields, RequestHead
 from broker.gateway.identify import is_navigation, split_cookies
 from broker.gateway.relay import (
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from broker.gateway.browser import BrowserConnection
     from broker.gateway.ground import Ground
     from broker.gateway.route import Host, RouteTable
-    from broker.gateway.upstream import Pool
+    from broker.gateway.upstream import Pool, Server, ServerConnection
     from broker.site.admission import Cell, Spending
     from broker.site.doors import SeatClaims, Sessions
 
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 #: TUNNEL     the server switched protocols; ``tunnel`` has both connections
 #: ENDED      everything is released
 #:
-#: SENT -> WAITING is the retry: nothing came back on a kept connection.
+#: SENT -> WAITING is the retry: nothing was sent, or nothing came back and it may be said twice.
 NEXT: Final = {
     WAITING: frozenset((SENT, ENDED)),
     SENT: frozenset((STREAMING, TUNNEL, WAITING, ENDED)),
@@ -290,8 +290,8 @@ class Journey:
 
     # --- 4. route, 5. relay
 
-    def _route(self, exchange: Exchange, now: float) -> None:
-        """Choose a server; send on a kept connection, or dial."""
+    def _route(self, exchange: Exchange, now: float, *, anew: bool = False) -> None:
+        """Choose a server; send on a kept connection (not if ``anew``), or dial."""
         pool = exchange.pool
         assert pool is not None
         if not exchange.admitted_at:
@@ -299,34 +299,74 @@ class Journey:
         # Only now: what a reissued token says of the seat is known after the claim.
         if exchange.session is not None and exchange.cookie is not None:
             exchange.renewal = self.sessions.renewal(exchange.session, exchange.cookie, now)
-        server = pool.choose(exchange.avoid or frozenset())
+        session = exchange.session
+        server = pool.choose(
+            now, exchange.avoid or frozenset(), None if session is None else session.id
+        )
+        if server is None and pool.can_choose(exchange.avoid):
+            retry_after = self.ground.random.randint(1, 4)
+            exchange.answer(answers.NO_CONNECTION, retry_after=retry_after)
+            return
         if server is None:
             exchange.fail(answers.NO_SERVER, "no_server")
             return
         server.in_flight += 1
         exchange.server = server
-        connection = server.take_idle(now, repeatable=exchange.method in IDEMPOTENT)
+        budget = pool.retries
+        if not exchange.attempts:
+            budget.request()
+        # Another kept connection may be as dead as the first: servers close them in swarms. And
+        # without a budget for the retry, only what is most unlikely to need it is reused.
+        repeatable = exchange.method in IDEMPOTENT and budget.allows(now)
+        connection = None if anew else server.take_idle(now, repeatable=repeatable)
         if connection is None:
             self._leave(exchange, self._dial, pool)
             return
         exchange.send(connection, now)
 
-    def again(self, exchange: Exchange) -> None:
-        """Nothing came back on a kept connection: the same request on another one."""
-        self.move(exchange, WAITING)
-        if exchange.pool is not None:
-            exchange.pool.traffic.retries += 1
-        self._back_to_routing(exchange)
+    def again(self, exchange: Exchange, gone: ServerConnection) -> None:
+        """``gone`` ended before anything came back: the same request on a new connection. A kept
+        one was closed by its server while we took it up, which says nothing against the server; a
+        new one that ends like this does.
 
-    def _back_to_routing(self, exchange: Exchange) -> None:
+        What never left this process is taken elsewhere for nothing; the rest pays.
+        """
+        pool = exchange.pool
+        assert pool is not None
+        self.move(exchange, WAITING)
+        exchange.browser.let_read(PRESSURE)  # it may have been too fast for the one that is gone
+        if not gone.reused:
+            self._avoid(exchange, gone.server)
+        free = gone.reused and not gone.flushed
+        self._back_to_routing(exchange, "backend_gone", free=free, anew=gone.reused)
+
+    @staticmethod
+    def _avoid(exchange: Exchange, server: Server) -> None:
+        if exchange.avoid is None:
+            exchange.avoid = set()
+        exchange.avoid.add(server)
+
+    def _back_to_routing(
+        self, exchange: Exchange, outcome: str, *, free: bool = False, anew: bool = False
+    ) -> None:
+        """Choose again, if there is anything to choose and the pool can pay for it; else 502, with
+        ``outcome`` in the log."""
+        pool = exchange.pool
+        assert pool is not None
         server, exchange.server = exchange.server, None
         if server is not None:
             server.in_flight -= 1
         exchange.attempts += 1
-        if exchange.attempts >= MOST_ATTEMPTS:
-            exchange.fail(answers.NO_SERVER, "backend_gone")
+        now = self.ground.clock()
+        if (
+            exchange.attempts >= MOST_ATTEMPTS
+            or not pool.can_choose(exchange.avoid)
+            or not (free or pool.retries.spend(now))
+        ):
+            exchange.fail(answers.NO_SERVER, outcome)
         else:
-            self._route(exchange, self.ground.clock())
+            pool.traffic.retries += 1
+            self._route(exchange, now, anew=anew)
 
     def tunnel(self, exchange: Exchange) -> None:
         """101: both connections go over to a tunnel."""
@@ -421,11 +461,9 @@ class Journey:
         try:
             connection = await pool.dial(server)
         except OSError:
-            if exchange.avoid is None:
-                exchange.avoid = set()
-            exchange.avoid.add(server)
+            self._avoid(exchange, server)
             exchange.task = None
-            self._back_to_routing(exchange)
+            self._back_to_routing(exchange, "no_server")
             return False
         exchange.task = None
         exchange.send(connection, self.ground.clock())

@@ -43,12 +43,13 @@ class Connection(asyncio.BufferedProtocol):
     """One end of the relay. Everything for the peer goes through ``write``, so that it stays in
     order; whoever ends the connection calls ``flush`` first."""
 
-    __slots__ = ("_outgoing", "ground", "transport")
+    __slots__ = ("_outgoing", "flushed", "ground", "transport")
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
         self.transport: asyncio.Transport
         self._outgoing: list[bytes | memoryview] | None = None
+        self.flushed = False  # whether bytes went to the transport since somebody set it to False
 
     def write(self, data: bytes | memoryview) -> None:
         outgoing = self._outgoing
@@ -68,6 +69,7 @@ class Connection(asyncio.BufferedProtocol):
         outgoing, self._outgoing = self._outgoing, None
         if outgoing is None or self.transport.is_closing():
             return
+        self.flushed = True
         if len(outgoing) == 1:
             self.transport.write(outgoing[0])
         elif len(outgoing[-1]) >= LARGE:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from broker.policy.ejection import EjectionRule
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from ipaddress import IPv4Network, IPv6Network
@@ -59,12 +61,16 @@ class HealthPlan:
 
 @dataclass(frozen=True, slots=True)
 class ServerPlan:
-    """One server of a pool. ``path`` is a Unix socket; without it ``host`` and ``port`` count."""
+    """One server of a pool. ``path`` is a Unix socket; without it ``host`` and ``port`` count.
+    ``weight``: its part of the load beside the others. ``most``: exchanges in flight to it from
+    this worker; None: as many as the grant allows."""
 
     name: str
     host: str = ""
     port: int = 0
     path: str = ""
+    weight: int = 1
+    most: int | None = None
 
     @classmethod
     def parse(cls, address: str) -> ServerPlan:
@@ -84,14 +90,20 @@ class ServerPlan:
 class PoolPlan:
     """One application's servers. ``portal``: our own pages, which need no seat and no grant.
     ``queue_timeout``: how long a request may wait for a grant. ``idle_connections``: kept per
-    server, for at most ``idle_timeout``."""
+    server, for at most ``idle_timeout``. ``sticky``: a session stays with one server.
+    ``forwarded``: whether its servers are sent Forwarded; ``via``: by which name we stand in their
+    Via, empty for none."""
 
     name: str
     servers: tuple[ServerPlan, ...]
     deadlines: DeadlinesPlan = field(default_factory=DeadlinesPlan)
     health: HealthPlan | None = None
+    ejection: EjectionRule = field(default_factory=EjectionRule)
     queue_timeout: float = 2.0
     portal: bool = False
+    sticky: bool = False
+    forwarded: bool = False
+    via: bytes = b""
     idle_connections: int = 256
     idle_timeout: float = 60.0
 

@@ -40,6 +40,7 @@ NO_BODY, BY_LENGTH, BY_CHUNKS, BY_CLOSE = range(4)
 IDEMPOTENT: Final = frozenset(
     (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PROPFIND", b"REPORT", b"SEARCH")
 )
+MOST_REPEATED: Final = 64 * 1024  # bytes of a request's body that are kept for a second attempt
 LONGEST_RESPONSE_HEAD: Final = 64 * 1024
 NOT_FOR_PAGES: Final = (b"content-", b"if-", b"range:", b"origin:")
 
@@ -52,8 +53,8 @@ class Exchange:
         "body_wanted", "browser", "chunks", "chunks_out", "connection", "cookie", "cookies",
         "framing", "ground", "head", "held", "hold", "host", "identified_at", "journey", "keep",
         "keep_server", "left", "method", "page", "page_state", "partial", "path", "person",
-        "pool", "received", "renewal", "replay", "route", "routed_at", "sent", "server", "session",
-        "state", "status", "target", "task", "trace", "wanted",
+        "pool", "received", "renewal", "repeatable", "route", "routed_at", "said", "sent", "server",
+        "session", "state", "status", "target", "task", "trace", "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -93,7 +94,9 @@ class Exchange:
         self.body_wanted = True
         self.body_limit = self.received = 0
         self.held: list[bytes] | None = None
-        self.replay: bytes | None = None
+        # Whether all that went to the server is at hand for another; ``said``: of the body.
+        self.repeatable = False
+        self.said: list[bytes] | None = None
         # the response
         self.keep = fields.keep_alive
         self.keep_server = False
@@ -116,8 +119,9 @@ class Exchange:
         if held is not None:
             self.held = None
             data = b"".join((data, *held))
-        if connection.reused and self.body_done and self.method in IDEMPOTENT:
-            self.replay = data
+            self.said = held
+        self.repeatable = self.received <= MOST_REPEATED
+        connection.flushed = False
         self.journey.move(self, SENT)
         assert self.pool is not None
         # An upload or a long poll may be revoked as well; but not the answer to a logout.
@@ -145,6 +149,10 @@ class Exchange:
             parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
         if head.fields.tracestate is not None and not trace.made:
             parts += (b"\r\n".join(head.fields.tracestate), b"\r\n")
+        if pool.via is not None:
+            parts.append(pool.via[head.fields.minor])
+        if pool.forwarded:
+            parts += (b"Forwarded: for=", forwarded_node(self.browser.address), host.reached)
         session = self.session
         parts += (
             self.browser.forwarded,
@@ -205,13 +213,29 @@ class Exchange:
                 self.browser.stop_reading(EARLY)
             return
         connection = self.connection
-        if connection is None or connection.closed:
+        if connection is None:
+            return
+        if self.repeatable:
+            # What has gone out must not be said twice, unless its method allows that.
+            if self.received <= MOST_REPEATED and (
+                self.method in IDEMPOTENT or not connection.flushed
+            ):
+                if self.said is None:
+                    self.said = []
+                self.said.append(piece)
+            else:
+                self._cannot_repeat()
+        if connection.closed:  # what becomes of it is decided when the loop says it is gone
             return
         connection.write(piece)
         if self.state == SENT:
             assert self.pool is not None
             now = self.ground.clock()
             self.ground.deadlines.watch(connection, now + self.pool.deadlines.first_byte)
+
+    def _cannot_repeat(self) -> None:
+        self.repeatable = False
+        self.said = None
 
     def body_broken(self, error: ProtocolViolation) -> None:
         """The browser's chunks make no sense: nothing more of it is believed."""
@@ -230,11 +254,14 @@ class Exchange:
             else:
                 self._heads(data)
         except ProtocolViolation:
+            if self.server is not None:
+                self.server.failed()
             self.fail(answers.BROKEN_ANSWER, "backend_broken")
 
     def _heads(self, data: bytes) -> None:
         """Zero or more interim responses (RFC 9110 15.2), then the final one."""
-        self.replay = None
+        if self.repeatable:
+            self._cannot_repeat()  # something came back
         if self.partial:
             data = self.partial + data
             self.partial = b""
@@ -288,6 +315,8 @@ class Exchange:
         if self.session is not None and not self.session.valid and not self.pool.portal:
             self.revoke()
             return
+        if self.server is not None and self.server.standing.failures:
+            self.server.standing.succeeded()
         self.status = head.status
         self.keep = keep = self.keep and self.body_done and not self.ground.draining
         parts = [b"HTTP/1.1 ", head.reason, b"\r\n"]
@@ -434,6 +463,8 @@ class Exchange:
 
     def server_gone(self, error: Exception | None) -> None:
         connection, self.connection = self.connection, None
+        if connection is not None and not connection.reused and self.state == SENT:
+            connection.server.failed()
         if self.state == STREAMING:
             if self.framing == BY_CLOSE and error is None:
                 if self.chunks_out:
@@ -441,10 +472,15 @@ class Exchange:
                 self._end("ok")
             else:
                 self._truncate("truncated")
-        elif self.replay is not None and connection is not None and not self.partial:
-            # The classic race: the server closed a kept connection while we took it up again.
-            self.replay = None
-            self.journey.again(self)
+        elif (
+            self.repeatable
+            and self.state == SENT
+            and connection is not None
+            and (not connection.flushed or self.method in IDEMPOTENT)
+        ):
+            self.held, self.said = self.said, None
+            self.repeatable = False
+            self.journey.again(self, connection)
         else:
             self.fail(answers.NO_SERVER, "backend_gone")
 
@@ -605,6 +641,16 @@ class Exchange:
             (identified - began, admitted - identified, routed - admitted, now - routed),
             outcome,
         )
+
+
+def forwarded_node(address: str) -> bytes:
+    """A client's address as Forwarded writes it (RFC 7239 section 6); empty: it came over a Unix
+    socket and has none."""
+    if not address:
+        return b"unknown"
+    if ":" in address:
+        return b'"[%b]"' % address.encode("ascii")
+    return address.encode("ascii")
 
 
 def for_application(fields: Fields) -> bytes:

@@ -49,7 +49,7 @@ class Host:
     """One host: its routes, and the bytes that name it to backends and in decisions."""
 
     __slots__ = ("authority", "authority_text", "encoded_slash", "forwarded", "home", "name",
-                 "only", "origin", "routes", "spellings")  # fmt: skip
+                 "only", "origin", "reached", "routes", "spellings")  # fmt: skip
 
     def __init__(
         self, plan: HostPlan, pools: Mapping[str, Pool], cells: Callable[[str], Mapping[str, Cell]]
@@ -63,6 +63,7 @@ class Host:
         self.forwarded = b"X-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n" % (
             scheme, self.authority,
         )  # fmt: skip
+        self.reached = b';host="%b";proto=%b\r\n' % (self.authority, scheme)  # RFC 7239 5.3, 5.4
         self.routes = {
             route.prefix.rstrip(b"/"): Route(
                 route, pools[route.pool], plan.origin, cells(route.pool)

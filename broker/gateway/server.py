@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from broker.errors import NotFound
 from broker.gateway import health
 from broker.gateway.answers import Answers
 from broker.gateway.browser import TUNNEL, BrowserConnection
@@ -110,6 +111,14 @@ class Gateway:
         self._plan = plan
         if self._ticking is not None:
             self._start_checks()
+
+    def drain_server(self, name: str, *, drained: bool) -> None:
+        """Give a server of the applications no new exchanges, or some again, in every pool that has
+        it. Raises NotFound."""
+        pools = [pool for pool in self._pools.values() if not pool.portal]
+        had = [pool.drain(name, drained=drained) for pool in pools]  # in all of them, not the first
+        if not any(had):
+            raise NotFound(f"no pool has a server {name}")
 
     def _start_checks(self) -> None:
         """One check per server of the plan in force; those of others end."""

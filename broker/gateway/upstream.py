@@ -1,26 +1,35 @@
 """Connections to the servers of the pools: dialled, used by one exchange at a time, kept idle.
 
-A ``Pool`` chooses the server with the least connections in flight among the usable ones. A kept
+A ``Pool`` chooses the server with the least connections in flight among the usable ones; one whose
+requests fail is left alone for a while (``policy.ejection``). A kept
 connection that its server closes meanwhile is noticed by the event loop and dropped; if that
-happens in the very moment of reuse, the exchange asks again elsewhere (``journey``). This module
-moves bytes and knows nothing of their meaning: they go to the *party* that uses the connection.
+happens in the very moment of reuse, the exchange asks again on a new connection (``journey``), as
+far as the pool's budget of retries goes. This module moves bytes and knows nothing of their
+meaning: they go to the *party* that uses the connection.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from broker.gateway.deadlines import NO_SLOT
 from broker.gateway.outbox import Connection
+from broker.policy import placing
+from broker.policy.ejection import Standing
+from broker.policy.retries import RetryBudget
 
 if TYPE_CHECKING:
     from broker.gateway.ground import Ground, PoolTraffic
     from broker.gateway.plan import PoolPlan, ServerPlan
 
+MOST_PLACED: Final = 65_536  # sessions whose order of servers is remembered
 FRESH: Final = 1.0  # seconds a kept connection is trusted with a request that must not be repeated
+
+_log = logging.getLogger(__name__)
 
 
 class Party(Protocol):
@@ -151,18 +160,54 @@ class ServerConnection(Connection):
 
 
 class Server:
-    """One server of a pool. ``in_flight`` counts exchanges and tunnels that have chosen it."""
+    """One server of a pool. ``in_flight`` counts exchanges and tunnels that have chosen it;
+    ``strength`` is by what they are divided to compare it with others."""
 
-    def __init__(self, plan: ServerPlan) -> None:
-        self.plan = plan
+    def __init__(self, plan: ServerPlan, pool: Pool) -> None:
+        self.pool = pool
         self.name = plan.name
+        self.use(plan)
         self.in_flight = 0
         self.healthy = True
         self.draining = False
+        self.standing = Standing()
+        self.ejected = False
+        self.strength = float(plan.weight)
         self.most_idle = 0
         self.idle_timeout = 0.0
         self.idle: list[ServerConnection] = []
         self.connections: set[ServerConnection] = set()
+
+    def use(self, plan: ServerPlan) -> None:
+        """Take over a plan for the same address."""
+        self.plan = plan
+        self.most = float("inf") if plan.most is None else plan.most
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may get another exchange."""
+        return (
+            self.healthy and not self.draining and not self.ejected and self.in_flight < self.most
+        )
+
+    def failed(self) -> None:
+        """A request to it was not answered, and that was the server's fault."""
+        pool = self.pool
+        others = any(
+            each.healthy and not each.draining and not each.ejected
+            for each in pool.servers
+            if each is not self
+        )
+        if self.standing.failed(pool.ground.clock(), pool.plan.ejection, others=others):
+            pool.unsettled = self.ejected = True
+            self.close_idle()
+            _log.warning("server %s fails requests: ejected for a while", self.name)
+
+    def recovered(self) -> None:
+        """It answers its health check again: it is used, at first a little."""
+        self.healthy = True
+        self.standing.returned(self.pool.ground.clock())
+        self.pool.unsettled = True
 
     def forget(self, connection: ServerConnection) -> None:
         self.connections.discard(connection)
@@ -195,6 +240,7 @@ class ServerStatistics:
     name: str
     healthy: bool
     draining: bool
+    ejected: bool
     in_flight: int
     idle: int
     connections: int
@@ -208,42 +254,127 @@ class Pool:
         self.portal = plan.portal
         self.ground = ground
         self.traffic = traffic
+        self.retries = RetryBudget(ground.clock())
         self.servers: deque[Server] = deque()
+        self.drained: set[str] = set()  # names, kept over reloads, also of servers not in the plan
+        self.unsettled = False  # whether a server is ejected or still coming back
         self.use(plan)
 
     def use(self, plan: PoolPlan) -> None:
         """Take over a plan, keeping the servers it still names; the others finish their work."""
         self.plan = plan
         self.deadlines = plan.deadlines
-        known = {server.plan: server for server in self.servers}
-        self.servers = deque(
-            known.pop(each) if each in known else Server(each) for each in plan.servers
+        self.sticky = plan.sticky
+        self.forwarded = plan.forwarded
+        # By the minor version the browser spoke (RFC 9110 7.6.3: the protocol as received).
+        self.via = (
+            tuple(b"Via: 1.%d %b\r\n" % (minor, plan.via) for minor in (0, 1)) if plan.via else None
         )
-        for server in self.servers:
+        known = {server.name: server for server in self.servers}
+        self.servers = deque(
+            known.pop(each.name) if each.name in known else Server(each, self)
+            for each in plan.servers
+        )
+        self._orders: dict[str, tuple[Server, ...]] = {}
+        self.unsettled = True  # weights may be others now
+        for server, each in zip(self.servers, plan.servers, strict=True):
+            server.use(each)
+            server.draining = server.name in self.drained
             server.most_idle = plan.idle_connections
             server.idle_timeout = plan.idle_timeout
         for gone in known.values():
             gone.draining = True
             gone.close_idle()
 
-    def choose(self, avoid: frozenset[Server] | set[Server] = frozenset()) -> Server | None:
-        """The usable server with the least connections in flight; equals take turns."""
+    def choose(
+        self,
+        now: float,
+        avoid: frozenset[Server] | set[Server] = frozenset(),
+        session: str | None = None,
+    ) -> Server | None:
+        """The server of a sticky pool that ``session`` belongs to; else the usable server with the
+        least connections in flight for its strength; equals take turns. When only ejected ones are
+        left, one of them: failing perhaps is better than failing certainly."""
+        if self.unsettled:
+            self._settle(now)
+        if session is not None and self.sticky:
+            for server in self._order(session):
+                if server.is_open and server not in avoid:
+                    return server
         servers = self.servers
         if len(servers) == 1:
             server = servers[0]
-            usable = server.healthy and not server.draining and server not in avoid
+            usable = (
+                server.healthy
+                and not server.draining
+                and server.in_flight < server.most
+                and server not in avoid
+            )
             return server if usable else None
         servers.rotate(1)
         best: Server | None = None
+        least = float("inf")
         for server in servers:
-            if (
-                server.healthy
-                and not server.draining
-                and (best is None or server.in_flight < best.in_flight)
-                and server not in avoid
-            ):
-                best = server
+            if server.healthy and not server.draining and not server.ejected:
+                load = (server.in_flight + 1) / server.strength
+                if load < least and server.in_flight < server.most and server not in avoid:
+                    best, least = server, load
+        if best is None and self.unsettled:
+            for server in servers:
+                if (
+                    server.healthy
+                    and not server.draining
+                    and server.in_flight < server.most
+                    and server not in avoid
+                ):
+                    return server
         return best
+
+    def _settle(self, now: float) -> None:
+        """Let ejections end and shares grow; nothing to do any more once all are whole."""
+        rule = self.plan.ejection
+        unsettled = False
+        for server in self.servers:
+            server.ejected = server.standing.is_out(now)
+            share = server.standing.share(now, rule)
+            server.strength = server.plan.weight * share
+            unsettled = unsettled or server.ejected or share < 1.0
+        self.unsettled = unsettled
+
+    def drain(self, name: str, *, drained: bool) -> bool:
+        """Give the server no new exchanges, or give it some again; False when the pool has no such
+        server. What is in flight to it goes on, sessions that stick to it move."""
+        server = next((each for each in self.servers if each.name == name), None)
+        if server is None:
+            return False
+        if drained:
+            self.drained.add(name)
+            server.draining = True
+            server.close_idle()
+        elif name in self.drained:
+            self.drained.discard(name)
+            server.draining = False
+            server.standing.returned(self.ground.clock())
+            self.unsettled = True
+        return True
+
+    def _order(self, session: str) -> tuple[Server, ...]:
+        found = self._orders.get(session)
+        if found is None:
+            if len(self._orders) >= MOST_PLACED:
+                self._orders.clear()
+            servers = tuple(self.servers)
+            names = [(server.name, server.plan.weight) for server in servers]
+            found = tuple(servers[index] for index in placing.order(session, names))
+            self._orders[session] = found
+        return found
+
+    def can_choose(self, avoid: set[Server] | None) -> bool:
+        """Whether ``choose`` would find a server if none had too much to do."""
+        return any(
+            server.healthy and not server.draining and (avoid is None or server not in avoid)
+            for server in self.servers
+        )
 
     async def dial(self, server: Server) -> ServerConnection:
         """A new connection. Raises OSError, or TimeoutError after the pool's dial deadline."""
@@ -260,6 +391,7 @@ class Pool:
                     await loop.create_connection(lambda: connection, plan.host, plan.port)
         except OSError:  # TimeoutError is one
             self.traffic.dial_failures += 1
+            server.failed()
             connection.abandon()
             raise
         except asyncio.CancelledError:
@@ -275,8 +407,8 @@ class Pool:
     def statistics(self) -> tuple[ServerStatistics, ...]:
         return tuple(
             ServerStatistics(
-                each.name, each.healthy, each.draining, each.in_flight, len(each.idle),
-                len(each.connections),
+                each.name, each.healthy, each.draining, each.ejected, each.in_flight,
+                len(each.idle), len(each.connections),
             )
             for each in sorted(self.servers, key=lambda server: server.name)
         )  # fmt: skip

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema  # noqa: TC002  # pydantic reads the signature
 
 from broker.settings.scalars import (
     Count,
@@ -15,8 +16,10 @@ from broker.settings.scalars import (
     Name,
     Origin,
     Positive,
+    Pseudonym,
     Server,
     Size,
+    Weight,
 )
 
 
@@ -50,6 +53,20 @@ class Health(Model):
     """Bad answers in a row until a server is left alone."""
 
 
+class Ejection(Model):
+    """A server whose requests fail is left alone for a while; never the last one of its pool."""
+
+    failures: Positive = 5
+    """Requests in a row that could not be sent, got no answer or a broken one."""
+    pause: Duration = 10.0
+    """For how long, the first time; doubled each time until it held out."""
+    longest: Duration = 300.0
+    """The longest such pause."""
+    slow_start: Duration = 30.0
+    """A server that comes back gets its whole share of the load only after this; also after an
+    active check."""
+
+
 class ShareSettings(Model):
     """A pool's share of the site's connections."""
 
@@ -72,11 +89,39 @@ class CellSettings(Model):
     """How much of the unused guarantee others may use meanwhile."""
 
 
+class PoolServer(Model):
+    """One server; its address alone may stand for it."""
+
+    address: Server
+    """http://HOST:PORT."""
+    weight: Weight = 1
+    """Its part of the load beside the others."""
+    max_connections: Positive | None = None
+    """Exchanges in flight to it from each worker; without it as many as the pool's grant allows."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _address_alone(cls, value: Any) -> Any:
+        return {"address": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler(core_schema)]}
+
+
 class Pool(Model):
     """The servers of one application."""
 
-    servers: list[Server] = Field(min_length=1)
-    """http://HOST:PORT of each."""
+    servers: list[PoolServer] = Field(min_length=1)
+    """http://HOST:PORT of each, or more about it."""
+    sticky: bool = False
+    """Whether a session stays with one server as long as that is usable, WebSockets too."""
+    forwarded: bool = False
+    """Whether the servers are sent Forwarded (RFC 7239) beside X-Forwarded-For, -Proto, -Host."""
+    via: Pseudonym | None = None
+    """The name by which the broker adds itself to the servers' Via; null: it does not."""
     connections: ShareSettings
     """The pool's share of the site."""
     populations: dict[Name, CellSettings] = {}
@@ -94,6 +139,8 @@ class Pool(Model):
     """Towards the servers."""
     health: Health = Health()
     """Active checks of the servers."""
+    ejection: Ejection = Ejection()
+    """What employees' requests say of the servers."""
 
 
 class Route(Model):

@@ -13,6 +13,7 @@ import json
 import os
 import socket
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import aiohttp
 from aiohttp import web
@@ -59,7 +60,8 @@ def bind_private(path: Path) -> socket.socket:
 class ControlServer:
     """``async with ControlServer(...)``: serves from entry to exit, then removes the file.
 
-    ``GET /metrics``: text exposition; ``GET /state``: JSON; ``POST /NAME`` for each of ``actions``:
+    ``GET /metrics``: text exposition; ``GET /state``: JSON; ``POST /NAME`` for each of ``actions``,
+    ``POST /NAME?subject=WHAT`` for each of ``subject_actions``, which are told what it is about:
     204 when done, or problem+json with the reason and status of the BrokerError it raised.
     """
 
@@ -69,11 +71,13 @@ class ControlServer:
         metrics: Callable[[], bytes],
         state: Callable[[], Mapping[str, Any]],
         actions: Mapping[str, Callable[[], Awaitable[None]]],
+        subject_actions: Mapping[str, Callable[[str], Awaitable[None]]] | None = None,
     ) -> None:
         self._path = path
         self._metrics = metrics
         self._state = state
         self._actions = actions
+        self._subject_actions = subject_actions or {}
         # Tells a restarted process from the one before it: its counters begin at 0 again.
         self._headers = {_IDENTITY: os.urandom(8).hex()}
         app = web.Application()
@@ -107,11 +111,17 @@ class ControlServer:
         return web.json_response(dict(self._state()), headers=self._headers)
 
     async def _act(self, request: web.Request) -> web.Response:
-        action = self._actions.get(request.match_info["action"])
-        if action is None:
-            return _problem(404, f"this process knows: {', '.join(sorted(self._actions))}")
+        name = request.match_info["action"]
+        action = self._actions.get(name)
+        subject_action = self._subject_actions.get(name)
         try:
-            await action()
+            if action is not None:
+                await action()
+            elif subject_action is not None:
+                await subject_action(request.query.get("subject", ""))
+            else:
+                known = sorted((*self._actions, *self._subject_actions))
+                return _problem(404, f"this process knows: {', '.join(known)}")
         except ConfigurationError as error:
             stays = f"{error.reason}; the old configuration stays in force"
             return _problem(400, "\n".join((stays, *error.faults)))
@@ -149,9 +159,11 @@ class ControlClient:
             raise Refused(f"{path.name} did not answer with an object")
         return decoded
 
-    async def act(self, path: Path, action: str) -> None:
-        """Tell the process to do it; returns when it is done."""
-        await self._call("POST", path, action, self._patience)
+    async def act(self, path: Path, action: str, subject: str = "") -> None:
+        """Tell the process to do it, to ``subject`` if the action wants one; returns when it is
+        done."""
+        what = f"{action}?{urlencode({'subject': subject})}" if subject else action
+        await self._call("POST", path, what, self._patience)
 
     async def _call(self, method: str, path: Path, what: str, seconds: float) -> tuple[str, str]:
         try:

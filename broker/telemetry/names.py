@@ -66,7 +66,7 @@ DIAL_FAILURES = Metric(
 )
 RETRIES = Metric(
     "broker_retries_total",
-    "Requests sent to a second server after a failure that allowed it, by pool.",
+    "Requests taken to another connection or server after a failure that allowed it, by pool.",
     "counter",
     ("pool",),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from broker.gateway.plan import (
     RoutePlan,
     ServerPlan,
 )
+from broker.policy.ejection import EjectionRule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,10 +75,20 @@ def _route(route: Route) -> RoutePlan:
 
 
 def _pool(name: str, pool: Pool) -> PoolPlan:
-    deadlines, health = pool.deadlines, pool.health
+    deadlines, health, ejection = pool.deadlines, pool.health, pool.ejection
     return PoolPlan(
         name=name,
-        servers=tuple(ServerPlan.parse(server) for server in pool.servers),
+        servers=tuple(
+            replace(
+                ServerPlan.parse(server.address),
+                weight=server.weight,
+                most=server.max_connections,
+            )
+            for server in pool.servers
+        ),
+        sticky=pool.sticky,
+        forwarded=pool.forwarded,
+        via=(pool.via or "").encode("ascii"),
         deadlines=DeadlinesPlan(
             dial=deadlines.dial,
             first_byte=deadlines.first_byte,
@@ -90,6 +102,12 @@ def _pool(name: str, pool: Pool) -> PoolPlan:
             timeout=health.timeout,
             healthy_after=health.healthy_after,
             unhealthy_after=health.unhealthy_after,
+        ),
+        ejection=EjectionRule(
+            failures=ejection.failures,
+            pause=ejection.pause,
+            longest=ejection.longest,
+            slow_start=ejection.slow_start,
         ),
         queue_timeout=pool.queue_timeout,
     )

@@ -111,6 +111,7 @@ class _Worker:
             self._exposition.render,
             self._state,
             {"reload": self._reload, "drain": _setting(child.stop)},
+            {"drain-server": self._drain_server, "enable-server": self._enable_server},
         )
         async with control:
             background = asyncio.create_task(self._background())
@@ -165,6 +166,14 @@ class _Worker:
         self._sync.configured(self._digest)
         _log.info("reloaded")
 
+    async def _drain_server(self, name: str) -> None:
+        self._gateway.drain_server(name, drained=True)
+        _log.info("server %s is drained on request", name)
+
+    async def _enable_server(self, name: str) -> None:
+        self._gateway.drain_server(name, drained=False)
+        _log.info("server %s is enabled on request", name)
+
     # --- what others may see
 
     def _state(self) -> dict[str, Any]:
@@ -185,7 +194,7 @@ class _Worker:
                 pool: [
                     {
                         "server": server.name,
-                        "healthy": server.healthy,
+                        "healthy": server.healthy and not server.ejected,
                         "in_flight": server.in_flight,
                         "draining": server.draining,
                     }

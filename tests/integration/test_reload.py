@@ -1,4 +1,5 @@
-"""A reload of a whole broker: the portal goes by the file as it is now."""
+"""A reload of a whole broker: the portal goes by the file as it is now, the workers keep what they
+were told meanwhile."""
 
 from __future__ import annotations
 
@@ -67,4 +68,34 @@ async def test_a_wrong_file_at_a_signal_is_logged_fault_by_fault() -> None:
                 await asyncio.sleep(0.02)
         assert "wokers: is not a key here" in broker.log()
         assert "company.nane: is not a key here" in broker.log()
+        assert broker.stop() == 0, broker.log()
+
+
+async def test_a_drained_server_stays_so_over_a_reload_until_it_is_enabled() -> None:
+    servers = ["http://127.0.0.1:1", "http://127.0.0.1:2"]
+    pools = {"one": {"servers": servers, "connections": {"limit": 10}}}
+    token = {"Authorization": f"Bearer {TOKEN}"}
+
+    async def drained(broker: RunningBroker) -> list[bool]:
+        listed = (await broker.api("/pools"))["pools"]["one"]["servers"]
+        return [each["draining"] for each in sorted(listed, key=lambda each: str(each["server"]))]
+
+    with running_broker(pools) as broker:
+        async with aiohttp.ClientSession(headers=token) as session:
+
+            async def switch(what: str) -> None:
+                url = f"{broker.admin}/api/v1/servers/{what}"
+                async with session.post(url, json={"server": servers[1]}) as answer:
+                    assert answer.status == 200, await answer.text()
+                    assert await answer.json() == {
+                        "server": servers[1], "workers": ["worker-0", "worker-1"], "missing": [],
+                    }  # fmt: skip
+
+            assert await drained(broker) == [False, False]
+            await switch("drain")
+            assert await drained(broker) == [False, True]
+            assert (await reload(session, broker))[0] == 200
+            assert await drained(broker) == [False, True]
+            await switch("enable")
+            assert await drained(broker) == [False, False]
         assert broker.stop() == 0, broker.log()

@@ -8,8 +8,11 @@ import random
 
 import pytest
 
+from broker.errors import NotFound
 from broker.gateway.plan import DeadlinesPlan
-from tests.support.stage import Stage, get, ok
+from broker.gateway.upstream import ServerConnection
+from broker.policy.ejection import EjectionRule
+from tests.support.stage import Stage, Wire, get, ok
 
 CHUNKED_MINE = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmine\r\n0\r\n\r\n"
 QUICK = DeadlinesPlan(dial=0.3, first_byte=0.4, between_bytes=0.4)
@@ -188,6 +191,329 @@ async def test_what_must_not_be_repeated_is_not() -> None:
         first.close()
         assert (await browser.response())[0] == 502
         assert stage.backend.accepted == 1
+
+
+async def primed(stage: Stage, browser: Wire, cookie: bytes) -> Wire:
+    """A server connection that has answered once and is kept."""
+    await browser.send(get(cookie=cookie))
+    kept = await stage.backend.connection()
+    await kept.head()
+    await kept.send(ok())
+    await browser.response()
+    return kept
+
+
+def close_before_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let kept connections be found closed after they were chosen, before anything is sent: the
+    loop tells of both in one turn."""
+    write = ServerConnection.write
+
+    def closing(connection: ServerConnection, data: bytes | memoryview) -> None:
+        write(connection, data)
+        if connection.reused and not connection.closed:
+            connection.eof_received()
+            connection.transport.close()
+
+    monkeypatch.setattr(ServerConnection, "write", closing)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
+@pytest.mark.parametrize("body", [b"", b"abc"])
+async def test_what_never_left_is_taken_elsewhere_whatever_its_method(
+    method: str, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        first = await primed(stage, browser, cookie)
+        stage.gateway._pools["feed"].retries.tokens = 10  # the connection is still taken up
+        close_before_flush(monkeypatch)
+        fields = (f"Content-Length: {len(body)}",) if body else ()
+        await browser.send(get("/pay", *fields, cookie=cookie, method=method) + body)
+        second = await stage.backend.connection()
+        assert (await second.head()).startswith(method.encode() + b" /pay ")
+        assert await second.exactly(len(body)) == body
+        await second.send(ok(b"paid"))
+        assert (await browser.response())[2] == b"paid"
+        assert await first.is_closed()
+        assert stage.gateway._pools["feed"].retries.tokens > 10  # nothing was taken for it
+
+
+@pytest.mark.parametrize("remembered", [True, False], ids=["at once", "held"])
+async def test_a_repeated_put_keeps_its_body(remembered: bool) -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        late = stage.sessions.log_in("ada", remembered=remembered)
+        browser = await stage.browser()
+        first = await primed(stage, browser, cookie)
+        await browser.send(get("/it", "Content-Length: 6", cookie=late, method="PUT") + b"abc")
+        await first.head()
+        assert await first.exactly(3) == b"abc"
+        first.close()
+        second = await stage.backend.connection()
+        await second.head()
+        assert await second.exactly(3) == b"abc"
+        await browser.send(b"def")
+        assert await second.exactly(3) == b"def"
+        await second.send(ok(b"put"))
+        assert (await browser.response())[2] == b"put"
+
+
+async def test_a_body_too_large_to_keep_is_not_repeated() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        first = await primed(stage, browser, cookie)
+        body = b"a" * 70_000
+        await browser.send(get("/", "Content-Length: 70000", cookie=cookie, method="PUT"), body)
+        await first.head()
+        assert await first.exactly(len(body)) == body
+        first.close()
+        assert (await browser.response())[0] == 502
+        assert stage.backend.accepted == 1
+
+
+async def test_kept_connections_that_die_in_a_swarm_cost_nothing() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browsers = [await stage.browser() for _ in range(5)]
+        wires = []
+        for browser in browsers:
+            await browser.send(get(cookie=cookie))
+            wires.append(await stage.backend.connection())
+        for wire in wires:
+            await wire.head()
+            await wire.send(ok())
+        for browser in browsers:
+            await browser.response()
+
+        async def die(wire: Wire) -> None:
+            await wire.head()
+            wire.close()
+
+        dying = [asyncio.create_task(die(wire)) for wire in wires]
+        await browsers[0].send(get("/again", cookie=cookie))
+        new = await stage.backend.connection()
+        await new.head()
+        await new.send(ok(b"again"))
+        assert (await browsers[0].response())[2] == b"again"
+        for task in dying:
+            task.cancel()
+        await asyncio.gather(*dying, return_exceptions=True)
+
+
+async def test_a_new_connection_without_an_answer_speaks_against_its_server() -> None:
+    async with Stage(servers=2) as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get(cookie=cookie))
+        waiting = [asyncio.create_task(each.connection()) for each in stage.backends]
+        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        first = done.pop().result()
+        await first.head()
+        first.close()
+        second = await pending.pop()
+        await second.head()
+        second.close()
+        assert (await browser.response())[0] == 502  # nobody is left to ask
+        assert [each.accepted for each in stage.backends] == [1, 1]
+        assert stage.log.lines[-1].outcome == "backend_gone"
+
+
+async def test_without_a_budget_nothing_is_repeated() -> None:
+    async with Stage(servers=2) as stage:
+        budget = stage.gateway._pools["feed"].retries
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get(cookie=cookie))
+        waiting = [asyncio.create_task(each.connection()) for each in stage.backends]
+        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        budget.tokens, budget._trickled_at = 0, 1e12
+        first = done.pop().result()
+        await first.head()
+        first.close()
+        assert (await browser.response())[0] == 502
+        assert stage.traffic.pool("feed").retries == 0
+        pending.pop().cancel()
+
+
+@pytest.mark.parametrize("fault", ["dial", "gone", "broken"])
+async def test_a_server_that_fails_is_left_alone_and_the_last_one_is_not(fault: str) -> None:
+    async with Stage(servers=2, ejection=EjectionRule(failures=3)) as stage:
+        cookie = stage.sessions.log_in("ada")
+        bad, good = stage.backends
+        if fault == "dial":
+            bad.stop_listening()
+
+        async def fail() -> None:
+            while True:
+                wire = await bad.connection()
+                await wire.head()
+                if fault == "broken":
+                    await wire.send(b"nonsense\r\n\r\n")
+                wire.close()
+
+        async def serve() -> None:
+            wire = await good.connection()
+            while True:
+                await wire.head()
+                await wire.send(ok())
+
+        playing = [asyncio.ensure_future(each()) for each in (fail, serve)]
+        browser = await stage.browser()
+        for _ in range(12):
+            await browser.send(get(cookie=cookie))
+            await browser.response()
+        tried = bad.accepted or stage.traffic.pool("feed").dial_failures
+        assert tried == 3
+        ejected = [each.ejected for each in stage.gateway.statistics().pools["feed"]]
+        assert sorted(ejected) == [False, True]
+        (left,) = [each for each in stage.gateway._pools["feed"].servers if not each.ejected]
+        for _ in range(9):
+            left.failed()
+        assert not left.ejected
+        left.healthy = False  # then rather the ejected one than nobody
+        await browser.send(get(cookie=cookie))
+        assert (await browser.response())[0] == 502
+        assert (bad.accepted or stage.traffic.pool("feed").dial_failures) == 4
+        for task in playing:
+            task.cancel()
+        await asyncio.gather(*playing, return_exceptions=True)
+
+
+async def test_a_server_that_comes_back_gets_its_share_little_by_little() -> None:
+    async with Stage(servers=2) as stage:
+        pool = stage.gateway._pools["feed"]
+        back, other = pool.servers
+        back.healthy = False
+        back.recovered()
+        began = stage.gateway._ground.clock()
+        other.in_flight = 4
+        assert pool.choose(began + 3) is other  # 1 / 0.1 against 5 / 1
+        assert pool.choose(began + 10) is back  # 1 / (1/3)
+        other.in_flight = 0
+        chosen = {pool.choose(began + 31) for _ in range(2)}
+        assert chosen == {back, other}
+        assert not pool.unsettled
+
+
+async def test_least_connections_go_by_weight() -> None:
+    async with Stage(servers=2, weights=(1, 3)) as stage:
+        cookie = stage.sessions.log_in("ada")
+        for _ in range(8):
+            await (await stage.browser()).send(get(cookie=cookie))
+        for backend, share in zip(stage.backends, (2, 6), strict=True):
+            for _ in range(share):
+                await (await backend.connection()).head()
+
+
+async def test_a_server_gets_no_more_than_its_limit() -> None:
+    async with Stage(servers=2, most=1) as stage:
+        cookie = stage.sessions.log_in("ada")
+        browsers = [await stage.browser() for _ in range(3)]
+        for browser in browsers[:2]:
+            await browser.send(get(cookie=cookie))
+        wires = [await each.connection() for each in stage.backends]
+        for wire in wires:
+            await wire.head()
+        await browsers[2].send(get(cookie=cookie))
+        status, fields, _ = await browsers[2].response()
+        assert status == 503
+        assert b"retry-after" in fields
+        assert stage.spending.cell("feed", "everyone").used == 2
+        await wires[0].send(ok())
+        answered = [asyncio.ensure_future(each.response()) for each in browsers[:2]]
+        _, others = await asyncio.wait(answered, return_when=asyncio.FIRST_COMPLETED)
+        for other in others:
+            other.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await browsers[2].send(get("/third", cookie=cookie))
+        assert (await wires[0].head()).startswith(b"GET /third ")
+
+
+async def test_a_sticky_session_stays_websockets_included_and_moves_only_when_it_must() -> None:
+    async with Stage(servers=3, sticky=True) as stage:
+        cookie = stage.sessions.log_in("ada")
+        pool = stage.gateway._pools["feed"]
+
+        async def visit(*fields: str) -> str:
+            """The server that sees a request, by its address; the request stays in flight."""
+            await (await stage.browser()).send(get("/", *fields, cookie=cookie))
+            waiting = {asyncio.ensure_future(b.connection()): b.address for b in stage.backends}
+            done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in pending:
+                task.cancel()
+            (seen,) = done
+            await seen.result().head()
+            return waiting[seen]
+
+        upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Origin: https://feed.test:8443")
+        home = await visit()
+        assert {await visit(), await visit(*upgrade), await visit()} == {home}
+        (server,) = [each for each in pool.servers if each.name == home]
+        server.healthy = False
+        other = await visit()
+        assert other != home
+        assert await visit(*upgrade) == other
+        server.healthy = True
+        assert await visit() == home
+
+
+async def test_new_weights_are_taken_over_with_their_connections() -> None:
+    async with Stage(servers=2) as stage:
+        pool = stage.gateway._pools["feed"]
+        before = set(pool.servers)
+        stage.weights = (1, 5)
+        stage.gateway.replace(stage.plan())
+        pool.choose(stage.gateway._ground.clock())
+        assert set(pool.servers) == before
+        assert sorted(each.strength for each in pool.servers) == [1, 5]
+
+
+@pytest.mark.parametrize("sticky", [False, True])
+async def test_a_drained_server_ends_its_work_and_gets_no_more(sticky: bool) -> None:
+    async with Stage(servers=2, sticky=sticky) as stage:
+        cookie = stage.sessions.log_in("ada")
+        busy, idle, browser = [await stage.browser() for _ in range(3)]
+        await busy.send(get("/busy", cookie=cookie))
+        waiting = [asyncio.create_task(each.connection()) for each in stage.backends]
+        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        (first,) = done
+        old = stage.backends[waiting.index(first)]
+        await first.result().head()
+        stage.gateway.drain_server(old.address, drained=True)
+        for number in range(3):
+            await browser.send(get("/new", cookie=cookie))
+            if not number:
+                new = await pending.pop()
+            assert (await new.head()).startswith(b"GET /new ")
+            await new.send(ok())
+            await browser.response()
+        await first.result().send(ok(b"busy"))
+        assert (await busy.response())[2] == b"busy"
+        assert await first.result().is_closed()
+
+        stage.gateway.replace(stage.plan())  # a reload forgets nothing
+        servers = {each.name: each for each in stage.gateway.statistics().pools["feed"]}
+        assert servers[old.address].draining
+        assert not [each for each in servers.values() if each.name != old.address and each.draining]
+
+        stage.gateway.drain_server(old.address, drained=False)
+        await idle.send(get("/back", cookie=cookie))
+        await browser.send(get("/back", cookie=cookie))
+        if sticky:
+            wire = await old.connection()
+            assert (await wire.head()).startswith(b"GET /back ")
+        (back,) = [s for s in stage.gateway._pools["feed"].servers if s.name == old.address]
+        assert back.is_open
+        assert stage.gateway._pools["feed"].unsettled  # it comes back slowly
+
+
+async def test_only_servers_of_applications_are_drained() -> None:
+    async with Stage() as stage:
+        for name in ("http://127.0.0.1:1", stage.portal.address):
+            with pytest.raises(NotFound, match="no pool has a server http"):
+                stage.gateway.drain_server(name, drained=True)
 
 
 async def test_an_idle_connection_closed_by_its_server_costs_nothing() -> None:

@@ -28,6 +28,7 @@ from broker.gateway.plan import (
 )
 from broker.gateway.server import Gateway
 from broker.ledger.port import SeatAnswer
+from broker.policy.ejection import EjectionRule
 from broker.site.admission import Person, Session, Spending
 from broker.telemetry.traffic import Traffic
 
@@ -283,10 +284,16 @@ class Stage:
 
     door: DoorPlan = field(default_factory=DoorPlan)
     deadlines: DeadlinesPlan = field(default_factory=DeadlinesPlan)
+    ejection: EjectionRule = field(default_factory=EjectionRule)
     queue_timeout: float = 0.2
     grant: int = 1000
     per_employee: int = 64
     servers: int = 1
+    weights: tuple[int, ...] = ()
+    most: int | None = None
+    sticky: bool = False
+    forwarded: bool = False
+    via: bytes = b""
     routes: tuple[RoutePlan, ...] = (RoutePlan(b"/", "feed"),)
     tls: ssl.SSLContext | None = None
     trust: ssl.SSLContext | None = None
@@ -331,9 +338,22 @@ class Stage:
         return cell
 
     def plan(self) -> GatewayPlan:
-        servers = tuple(ServerPlan.parse(backend.address) for backend in self.backends)
+        weights = self.weights or (1,) * len(self.backends)
+        servers = tuple(
+            replace(ServerPlan.parse(backend.address), weight=weight, most=self.most)
+            for backend, weight in zip(self.backends, weights, strict=True)
+        )
         pools = {
-            name: PoolPlan(name, servers, self.deadlines, queue_timeout=self.queue_timeout)
+            name: PoolPlan(
+                name,
+                servers,
+                self.deadlines,
+                ejection=self.ejection,
+                queue_timeout=self.queue_timeout,
+                sticky=self.sticky,
+                forwarded=self.forwarded,
+                via=self.via,
+            )
             for name in {route.pool for route in self.routes}
         }
         portal = PoolPlan("portal", (ServerPlan.parse(self.portal.address),), portal=True)

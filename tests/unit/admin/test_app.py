@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
@@ -14,7 +15,7 @@ from yarl import URL
 
 from broker.admin.app import make_app
 from broker.admin.plan import AdminPlan, allowed_hosts
-from broker.errors import ConfigurationError, Refused
+from broker.errors import ConfigurationError, NotFound, Refused
 from broker.ledger.port import WorkerView
 from broker.telemetry.control import ControlClient, ControlServer, control_path
 from broker.telemetry.exposition import Exposition
@@ -47,6 +48,7 @@ class Host:
         self.wrong_file = False
         self.workers = {name: Traffic() for name in ("worker-0", "worker-1")}
         self.servers = {"worker-0": SERVER, "worker-1": SERVER}
+        self.switched: list[tuple[str, str]] = []
         self._stack = AsyncExitStack()
         self.controls: dict[str, ControlServer] = {}
         self.client: TestClient[web.Request, web.Application]
@@ -63,6 +65,11 @@ class Host:
                 for slot, name in enumerate(self.workers)
             ],
         }  # fmt: skip
+
+    async def switch(self, what: str, server: str) -> None:
+        if server != SERVER["server"]:
+            raise NotFound(f"no pool has a server {server}")
+        self.switched.append((what, server))
 
     async def reload(self) -> None:
         if self.refuse_reload:
@@ -95,8 +102,9 @@ class Host:
 
     async def _serve(self, name: str, exposition: Exposition, state: Any) -> None:
         server = ControlServer(
-            control_path(self.run_dir, name), exposition.render, state, {"reload": self.reload}
-        )
+            control_path(self.run_dir, name), exposition.render, state, {"reload": self.reload},
+            {what: partial(self.switch, what) for what in ("drain-server", "enable-server")},
+        )  # fmt: skip
         self.controls[name] = await self._stack.enter_async_context(server)
 
     async def stop(self) -> None:
@@ -302,6 +310,29 @@ class TestApi:
             "in_flight": 3, "draining": False,
         }  # fmt: skip
         assert body["pools"]["wiki"]["servers"] == []
+
+    @pytest.mark.parametrize("what", ["drain", "enable"])
+    async def test_a_server_is_switched_on_every_worker(self, host: Host, what: str) -> None:
+        body = {"server": SERVER["server"]}
+        status, answer = await host.ask(f"/api/v1/servers/{what}", "POST", json=body)
+        assert (status, answer) == (
+            200, {**body, "workers": ["worker-0", "worker-1"], "missing": []},
+        )  # fmt: skip
+        assert host.switched == [(f"{what}-server", SERVER["server"])] * 2
+
+    async def test_a_worker_that_does_not_answer_is_named(self, host: Host) -> None:
+        await host.controls["worker-1"].__aexit__(None, None, None)
+        body = {"server": SERVER["server"]}
+        _, answer = await host.ask("/api/v1/servers/drain", "POST", json=body)
+        assert (answer["workers"], answer["missing"]) == (["worker-0"], ["worker-1"])
+
+    async def test_a_server_nobody_has_and_a_body_that_names_none(self, host: Host) -> None:
+        path = "/api/v1/servers/drain"
+        status, answer = await host.ask(path, "POST", json={"server": "http://nowhere:1"})
+        assert (status, answer["detail"]) == (404, "no pool has a server http://nowhere:1")
+        for body in ({}, {"server": 7}, {"server": "x", "more": 1}):
+            assert (await host.ask(path, "POST", json=body))[0] == 400
+        assert not host.switched
 
     async def test_without_the_ledger_the_workers_still_see_their_servers(self, host: Host) -> None:
         with_it = (await host.ask("/api/v1/pools"))[1]

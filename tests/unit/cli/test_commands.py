@@ -117,6 +117,27 @@ def test_lists(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == WAITING
 
 
+def test_a_server_is_drained_and_enabled(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
+    server = "http://10.0.0.1:80"
+    done = {"server": server, "workers": ["worker-0"], "missing": ["worker-1"]}
+    api.answers["POST", "servers/drain"] = api.answers["POST", "servers/enable"] = (200, done)
+    assert main(["servers", "drain", server]) == 2, "no terminal and no --yes"
+    assert not api.asked
+    capsys.readouterr()
+    assert main(["servers", "drain", server, "--yes"]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{server} is drained on worker-0.\n"
+    assert err == "Did not answer: worker-1.\n"
+    assert main(["servers", "enable", server]) == 0
+    assert capsys.readouterr().out == f"{server} is enabled on worker-0.\n"
+    assert [(path, body) for _, path, body, _ in api.asked] == [
+        ("servers/drain", {"server": server}),
+        ("servers/enable", {"server": server}),
+    ]
+    assert main(["servers", "enable", server, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == done
+
+
 def test_sessions_of_an_employee(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sessions", "list", "mia"]) == 0
     out = capsys.readouterr().out

@@ -47,7 +47,8 @@ def test_the_written_configuration_is_valid(tmp_path: Path, name: str, seats: in
     assert tls is not None
     assert tls.hsts == 0
     assert tls.certificates[0].certificate == plan.state / "tls" / "public.pem"
-    assert {pool: p.servers for pool, p in settings.pools.items()} == PORTS.backends()
+    pools = settings.pools.items()
+    assert {pool: [s.address for s in p.servers] for pool, p in pools} == PORTS.backends()
     KeyRing.from_json(settings.sessions.keys.get_secret_value())
 
 

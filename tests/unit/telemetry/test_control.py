@@ -22,11 +22,17 @@ def server(path: Path, done: list[str]) -> ControlServer:
     async def reload() -> None:
         raise ConfigurationError("the file has 2 faults", ("seats: missing", "x: unknown"))
 
+    async def drain_server(name: str) -> None:
+        if name != "http://[::1]:80":
+            raise NotFound(f"no pool has a server {name}")
+        done.append(name)
+
     return ControlServer(
         path,
         lambda: b"broker_ledger_up 1.0\n",
         lambda: {"slot": 0},
         {"drain": drain, "reload": reload},
+        {"drain-server": drain_server},
     )
 
 
@@ -47,7 +53,11 @@ async def test_metrics_state_and_actions(tmp_path: Path) -> None:
             match="2 faults; the old configuration stays in force\nseats: missing\nx: unknown",
         ):
             await client.act(path, "reload")
-        with pytest.raises(Refused, match="drain, reload"):
+        await client.act(path, "drain-server", "http://[::1]:80")
+        assert done == ["drain", "http://[::1]:80"]
+        with pytest.raises(Refused, match="no pool has a server a b&c"):
+            await client.act(path, "drain-server", "a b&c")
+        with pytest.raises(Refused, match="drain, drain-server, reload"):
             await client.act(path, "dance")
     assert not path.exists()
 
