@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TAIL_LINES = 20
 LOOK_EVERY = 0.03
+GONE_WITHIN = 3.0
 _READY = re.compile(rb"^READY (\d+)\s*$", re.MULTILINE)
 
 
@@ -96,7 +97,8 @@ class Part:
         return f"ended with exit code {code}"
 
     async def stop(self) -> None:
-        """SIGTERM, a while, then SIGKILL to all that is left of its session. Idempotent."""
+        """SIGTERM, a while, then SIGKILL to all that is left of its session; returns when that is
+        gone: a port that it held can be taken at once. Idempotent."""
         process = self.process
         if process is None:
             return
@@ -108,7 +110,19 @@ class Part:
                     await process.wait()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+            await _until_gone(process.pid)
         await process.wait()
+
+
+async def _until_gone(group: int) -> None:
+    """Wait for orphans, which nobody here can wait for otherwise. Raises ProcessLookupError then;
+    returns after GONE_WITHIN, because an init that reaps nothing keeps dead ones for ever."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GONE_WITHIN):
+            while True:
+                os.killpg(group, 0)
+                await asyncio.sleep(LOOK_EVERY)
 
 
 def end_of(log: Path, lines: int = TAIL_LINES) -> str:

@@ -14,10 +14,14 @@ from broker.demo.parts import Part, PartFailed, end_of
 
 SPEAKS = "import time; print('hello'); print('READY 4711', flush=True); time.sleep(600)"
 DIES = "import sys; print('one'); sys.exit('no such file')"
+LARGE_CHILD = (
+    "import time; held = b'x' * (256 << 20); print('READY 1', flush=True); time.sleep(600)"
+)
+"""What the kernel needs a while to tear down after SIGKILL."""
 STUBBORN = (
     "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
-    "print('CHILD', child.pid); print('READY 1', flush=True); time.sleep(600)"
+    f"child = subprocess.Popen([sys.executable, '-c', {LARGE_CHILD!r}]);"
+    "print('CHILD', child.pid, flush=True); time.sleep(600)"
 )
 
 
@@ -76,7 +80,7 @@ async def test_stopping_takes_the_whole_session_along(tmp_path: Path) -> None:
     assert runs(child)
     await stubborn.stop()
     assert stubborn.ending() == "was killed by SIGKILL"
-    await gone(child)
+    assert not runs(child), "gone when stop returns"
 
 
 async def test_parts_die_with_a_demo_that_was_killed(tmp_path: Path) -> None:
