@@ -28,6 +28,10 @@ class ConfigurationError(BrokerError):
         super().__init__(reason)
         self.faults = faults
 
+    def at_reload(self) -> str:
+        """What a reload says of it, a line each: a broker that runs goes on as it was."""
+        return "\n".join((f"{self.reason}; the old configuration stays in force", *self.faults))
+
 
 class Refused(BrokerError):
     """The request is understood and may not be done: bad input, wrong role, beyond a ceiling."""

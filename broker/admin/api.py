@@ -151,8 +151,7 @@ class Api:
         try:
             document = self._propose()
         except ConfigurationError as error:
-            stays = f"{error.reason}; the old configuration stays in force"
-            raise Refused("\n".join((stays, *error.faults))) from error
+            raise Refused(error.at_reload()) from error
         present = await self._ledger.limits()
         if present is not None and present.number != seen:
             raise Stale(f"the limits are at version {present.number}, not {seen}")

@@ -87,19 +87,18 @@ def pools(usage: Usage | None, host: HostState) -> Json:
     """Pools with their servers as the workers of this host see them. ``healthy`` is the most
     pessimistic view; ``healthy_on`` counts the workers that agree. Without the ledger
     ``connections`` and ``lease`` are null, and the pools are those the workers name."""
-    limits = {} if usage is None else usage.limits.pools
-    told = {name for state in host.workers.values() for name in state.get("servers", {})}
-    told.discard("portal")  # the broker's own pool, which is no application's
+    if usage is not None:
+        known: Json = {
+            name: {"connections": _pool_capacity(usage, name), "lease": each.lease}
+            for name, each in usage.limits.pools.items()
+        }
+    else:
+        told = {name for state in host.workers.values() for name in state.get("servers", {})}
+        told.discard("portal")  # the broker's own pool, which is no application's
+        known = {name: {"connections": None, "lease": None} for name in sorted(told)}
     return {
         "ledger_up": usage is not None,
-        "pools": {
-            name: {
-                "connections": None if usage is None else _pool_capacity(usage, name),
-                "lease": limits[name].lease if name in limits else None,
-                "servers": _servers(host, name),
-            }
-            for name in (limits if usage is not None else sorted(told))
-        },
+        "pools": {name: {**each, "servers": _servers(host, name)} for name, each in known.items()},
     }
 
 

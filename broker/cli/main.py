@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigurationError as error:
         for fault in error.faults:
             click.echo(fault, err=True)
-        click.echo(f"broker: {error.reason}; nothing was started", err=True)
+        click.echo(f"broker: {error.reason}; nothing was done", err=True)
         return REFUSED
     except UnreachableError as error:
         click.echo(f"broker: {error.reason}", err=True)

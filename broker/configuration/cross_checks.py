@@ -54,12 +54,12 @@ def doubts(settings: Settings) -> Found:
                     ("pools", name, "populations", population, "limit"),
                     f"is above the pool's limit of {pool.connections.limit}, which holds",
                 )
-        promised = {n.name: 0 for n in settings.populations if n.admitted}
-        promised |= {n: cell.guaranteed for n, cell in pool.populations.items()}
+        promised = {each.name: 0 for each in settings.populations if each.admitted}
+        promised |= {each: cell.guaranteed for each, cell in pool.populations.items()}
         yield from _starved(("pools", name, "populations"), promised, pool.connections.limit)
     promised = {name: pool.connections.guaranteed for name, pool in settings.pools.items()}
     yield from _starved(("pools",), promised, settings.connections.limit)
-    promised = {n.name: n.seats.guaranteed for n in settings.populations if n.admitted}
+    promised = {each.name: each.seats.guaranteed for each in settings.populations if each.admitted}
     yield from _starved(("populations",), promised, settings.seats.limit)
     if not any(population.admitted for population in settings.populations):
         yield ("populations",), "nobody is admitted at present"

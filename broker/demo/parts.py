@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TAIL_LINES = 20
 LOOK_EVERY = 0.03
-GONE_WITHIN = 3.0
+GONE_WITHIN = 3.0  # seconds
 _READY = re.compile(rb"^READY (\d+)\s*$", re.MULTILINE)
 
 
@@ -110,15 +110,14 @@ class Part:
                     await process.wait()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-            await _until_gone(process.pid)
         await process.wait()
+        await _until_gone(process.pid)
 
 
 async def _until_gone(group: int) -> None:
-    """Wait for orphans, which nobody here can wait for otherwise. Raises ProcessLookupError then;
-    returns after GONE_WITHIN, because an init that reaps nothing keeps dead ones for ever."""
-    with contextlib.suppress(TimeoutError):
+    """Wait for orphans, which are nobody's here to wait for; at most GONE_WITHIN, because an init
+    that reaps nothing keeps dead ones for ever."""
+    with contextlib.suppress(ProcessLookupError, TimeoutError):
         async with asyncio.timeout(GONE_WITHIN):
             while True:
                 os.killpg(group, 0)

@@ -85,12 +85,13 @@ class Front:
             if "Allow" in error.headers:
                 response.headers["Allow"] = error.headers["Allow"]
             return response
-        except ConnectionError:
-            # The browser has left in the middle of its form. Nobody reads this answer; raised, it
-            # would be a traceback in the log for everybody who closes a tab.
-            log.debug("%s: the browser has left", request.path)
-            return web.Response(status=400)
-        except Exception:  # the page must not show it; the log must
+        except Exception as error:
+            if isinstance(error, ConnectionError) and request.transport is None:
+                # The browser has left in the middle of its form, which is no failure: nobody reads
+                # this answer, and everybody who closes a tab would leave a traceback.
+                log.debug("%s: the browser has left", request.path)
+                return web.Response(status=400)
+            # the page must not show it; the log must
             log.exception("a page of the portal failed", extra={"path": request.path})
             return self._pages.error(visit, 500)
 

@@ -267,9 +267,8 @@ class Supervisor:
             try:
                 await what()
             except ConfigurationError as error:
-                for fault in error.faults:
-                    _log.error("%s", fault)
-                _log.error("%s; the old configuration stays in force", error.reason)
+                for line in error.at_reload().splitlines():
+                    _log.error("%s", line)
             except BrokerError as error:
                 _log.error("%s: %s", getattr(what, "__name__", "signal"), error.reason)
             except Exception:  # noqa: BLE001  the same

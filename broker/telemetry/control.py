@@ -123,8 +123,7 @@ class ControlServer:
                 known = sorted((*self._actions, *self._subject_actions))
                 return _problem(404, f"this process knows: {', '.join(known)}")
         except ConfigurationError as error:
-            stays = f"{error.reason}; the old configuration stays in force"
-            return _problem(400, "\n".join((stays, *error.faults)))
+            return _problem(400, error.at_reload())
         except BrokerError as error:
             return _problem(error.status, error.reason)
         return web.Response(status=204)

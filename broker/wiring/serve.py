@@ -45,8 +45,18 @@ def supervisor_plan(settings: Settings) -> SupervisorPlan:
 
 # What the processes take over from a file that was read again; see their own reloads.
 _LIVE = frozenset(
-    {"hosts", "pools", "populations", "seats", "connections", "levels", "directory", "door"}
-    | {"company", "home"}
+    (
+        "home",
+        "hosts",
+        "pools",
+        "populations",
+        "seats",
+        "connections",
+        "levels",
+        "directory",
+        "door",
+        "company",
+    )
 )
 
 

@@ -18,6 +18,7 @@ from tests.support.workers import Worker
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from broker.ledger.port import Wakeups
     from tests.support.redis_server import RedisServer
 
 FEED = ("feed", "sales")
@@ -71,14 +72,7 @@ class TestSentinel:
             assert (await ledger.usage()).held == {FEED: 8}
             with guarded.replica.client() as client:
                 assert client.hlen(f"broker:{{{SITE}}}:workers") == 1
-            async with asyncio.timeout(20):
-                number = 1
-                while True:
-                    number = (
-                        await ledger.publish(limits_document(connections=20), if_match=number)
-                    ).number
-                    if await wakeups.next(0.2):
-                        break
+            await _until_woken(ledger, wakeups)
         finally:
             await wakeups.close()
             await ledger.close()
@@ -181,14 +175,7 @@ class TestCluster:
             assert learning
             await _next_answer(worker)
             assert (await ledger.usage()).held == {FEED: 3}
-            async with asyncio.timeout(20):
-                number = 0
-                while True:
-                    number = (
-                        await ledger.publish(limits_document(connections=20), if_match=number)
-                    ).number
-                    if await wakeups.next(0.2):
-                        break
+            await _until_woken(ledger, wakeups)
         finally:
             await wakeups.close()
             await ledger.close()
@@ -236,6 +223,17 @@ async def _next_answer(worker: Worker) -> tuple[Accepted, bool]:
                 return accepted, reply.learning
             except LedgerAway:
                 await asyncio.sleep(0.05)
+
+
+async def _until_woken(ledger: RedisLedger, wakeups: Wakeups) -> None:
+    """Publish until the subscription, which was lost, is back and hears of it."""
+    async with asyncio.timeout(20):
+        while True:
+            present = await ledger.limits()
+            number = 0 if present is None else present.number
+            await ledger.publish(limits_document(connections=20), if_match=number)
+            if await wakeups.next(0.2):
+                return
 
 
 async def _answers(ledger: RedisLedger) -> bool:

@@ -15,6 +15,7 @@ from tests.support.portal_site import FEED, HOME, WIKI, Answer, Browser, PortalS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from broker.directory.port import Employee
     from tests.support.portal_ledger import PortalLedger
 
 LARGEST_PAGE = 30 * 1024
@@ -204,3 +205,18 @@ async def test_a_browser_that_leaves_in_the_middle_of_a_form_is_no_fault_of_ours
     finally:
         await runner.cleanup()
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_a_broken_connection_behind_the_portal_is_a_failure_and_logged(
+    site: PortalSite,
+    browser: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def breaks(username: str, password: str) -> Employee:
+        raise ConnectionResetError("not the browser's")
+
+    form = await browser.visit(f"{FEED}/")
+    monkeypatch.setattr(site.directory, "login", breaks)
+    assert (await browser.fill_in(form, "aminata")).status == 500
+    assert "a page of the portal failed" in caplog.text

@@ -219,4 +219,4 @@ def test_serve_starts_nothing_with_a_fault(
     assert main(["serve", "-c", str(path)]) == 1
     err = capsys.readouterr().err
     assert f"{path}:2: wokers: is not a key here; did you mean workers?" in err
-    assert "nothing was started" in err
+    assert "nothing was done" in err
