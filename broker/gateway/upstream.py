@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from broker.gateway.deadlines import NO_SLOT
+from broker.gateway.doorstep import EXHAUSTED
 from broker.gateway.outbox import Connection
 from broker.policy import placing
 from broker.policy.ejection import Standing
@@ -389,9 +390,10 @@ class Pool:
                     await loop.create_unix_connection(lambda: connection, plan.path)
                 else:
                     await loop.create_connection(lambda: connection, plan.host, plan.port)
-        except OSError:  # TimeoutError is one
+        except OSError as error:  # TimeoutError is one
             self.traffic.dial_failures += 1
-            server.failed()
+            if error.errno not in EXHAUSTED:  # that is ours: it says nothing of the server
+                server.failed()
             connection.abandon()
             raise
         except asyncio.CancelledError:
