@@ -194,11 +194,10 @@ class Server:
     def failed(self) -> None:
         """A request to it was not answered, and that was the server's fault."""
         pool = self.pool
-        others = any(
-            each.healthy and not each.draining and not each.ejected
-            for each in pool.servers
-            if each is not self
-        )
+        able = [each for each in pool.servers if each.healthy and not each.draining]
+        left = sum(not each.ejected for each in able if each is not self)
+        # Half of them stay: one request that no server survives is not to take away all but one.
+        others = left > 0 and 2 * left >= len(able)
         if self.standing.failed(pool.ground.clock(), pool.plan.ejection, others=others):
             pool.unsettled = self.ejected = True
             self.close_idle()

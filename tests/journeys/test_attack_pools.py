@@ -12,7 +12,7 @@ import uvloop
 from broker.gateway import forwarded, health
 from broker.gateway.plan import DoorPlan, HealthPlan, ListenerPlan
 from broker.policy.ejection import EjectionRule
-from tests.support.stage import Stage, get
+from tests.support.stage import Backend, Stage, get
 
 if TYPE_CHECKING:
     import pytest
@@ -101,3 +101,24 @@ def test_a_long_forwarded_is_read_no_further_than_it_is_believed() -> None:
     finally:
         forwarded.node = real
     assert asked == [b"192.0.2.1"]
+
+
+async def test_a_request_that_no_server_survives_leaves_half_of_them() -> None:
+    async with Stage(servers=4, ejection=EjectionRule(failures=5)) as stage:
+        cookie = stage.sessions.log_in("ada")
+
+        async def die(backend: Backend) -> None:
+            while True:
+                wire = await backend.connection()
+                await wire.head()
+                wire.close()
+
+        playing = [asyncio.ensure_future(die(each)) for each in stage.backends]
+        for _ in range(20):
+            browser = await stage.browser()
+            await browser.send(get("/poison", cookie=cookie))
+            assert (await browser.response())[0] == 502
+        assert ejected(stage) == 2
+        for task in playing:
+            task.cancel()
+        await asyncio.gather(*playing, return_exceptions=True)
