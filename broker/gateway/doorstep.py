@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -40,22 +41,26 @@ _log = logging.getLogger(__name__)
 class Place:
     """One connection's place among those of its address. Leaving twice changes nothing."""
 
-    __slots__ = ("_taken", "address")
+    __slots__ = ("_among", "_taken", "address")
 
     def __init__(self, taken: dict[str, int], address: str) -> None:
         self._taken: dict[str, int] | None = taken
+        self._sit(taken, address)
+
+    def _sit(self, taken: dict[str, int], address: str) -> None:
         self.address = address
-        taken[address] = taken.get(address, 0) + 1
+        self._among = among = counted_as(address)
+        taken[among] = taken.get(among, 0) + 1
 
     def leave(self) -> None:
         taken, self._taken = self._taken, None
         if taken is None:
             return
-        left = taken[self.address] - 1
+        left = taken[self._among] - 1
         if left:
-            taken[self.address] = left
+            taken[self._among] = left
         else:
-            del taken[self.address]
+            del taken[self._among]
 
     def move(self, address: str) -> None:
         """Count for another address from here on."""
@@ -63,8 +68,16 @@ class Place:
         if taken is not None:
             self.leave()
             self._taken = taken
-            self.address = address
-            taken[address] = taken.get(address, 0) + 1
+            self._sit(taken, address)
+
+
+def counted_as(address: str) -> str:
+    """What an address is counted by: of IPv6 the /64, for every host has all of one (RFC 4291
+    2.5.4, RFC 7934 3)."""
+    if ":" not in address:
+        return address
+    whole = ipaddress.IPv6Address(address.partition("%")[0])
+    return str(ipaddress.IPv6Network((int(whole) >> 64 << 64, 64)))
 
 
 def plain_address(peer: object) -> str:
