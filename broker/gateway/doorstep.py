@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -31,7 +32,8 @@ BATCH: Final = 64
 """Connections accepted in one turn of the loop, so that a crowd does not stop everybody else."""
 PAUSE: Final = 0.25
 """Seconds without accepting after the process or the system ran out of descriptors or memory."""
-_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""What says that this process or its system has nothing left, not that a peer failed."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,22 +41,26 @@ _log = logging.getLogger(__name__)
 class Place:
     """One connection's place among those of its address. Leaving twice changes nothing."""
 
-    __slots__ = ("_taken", "address")
+    __slots__ = ("_among", "_taken", "address")
 
     def __init__(self, taken: dict[str, int], address: str) -> None:
         self._taken: dict[str, int] | None = taken
+        self._sit(taken, address)
+
+    def _sit(self, taken: dict[str, int], address: str) -> None:
         self.address = address
-        taken[address] = taken.get(address, 0) + 1
+        self._among = among = counted_as(address)
+        taken[among] = taken.get(among, 0) + 1
 
     def leave(self) -> None:
         taken, self._taken = self._taken, None
         if taken is None:
             return
-        left = taken[self.address] - 1
+        left = taken[self._among] - 1
         if left:
-            taken[self.address] = left
+            taken[self._among] = left
         else:
-            del taken[self.address]
+            del taken[self._among]
 
     def move(self, address: str) -> None:
         """Count for another address from here on."""
@@ -62,8 +68,16 @@ class Place:
         if taken is not None:
             self.leave()
             self._taken = taken
-            self.address = address
-            taken[address] = taken.get(address, 0) + 1
+            self._sit(taken, address)
+
+
+def counted_as(address: str) -> str:
+    """What an address is counted by: of IPv6 the /64, for every host has all of one (RFC 4291
+    2.5.4, RFC 7934 3)."""
+    if ":" not in address:
+        return address
+    whole = ipaddress.IPv6Address(address.partition("%")[0])
+    return str(ipaddress.IPv6Network((int(whole) >> 64 << 64, 64)))
 
 
 def plain_address(peer: object) -> str:
@@ -125,7 +139,7 @@ class Doorstep:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                if error.errno not in _EXHAUSTED:
+                if error.errno not in EXHAUSTED:
                     continue  # that connection is gone already: accept(2), "Error handling"
                 self._rest(error)
                 return
@@ -133,14 +147,16 @@ class Doorstep:
             if self._senders and not is_trusted(address, self._senders):
                 sock.close()
                 continue
-            place = ground.place(address)
+            # A balancer's connections are its clients' own, once their header is here; until then
+            # they are nobody's, or a few slow clients would take its places from all the others.
+            place = ground.place("" if self._senders else address)
             if place is None:
                 sock.close()
                 continue
             sock.setblocking(False)
-            task = self._loop.create_task(self._shake_hands(sock, place))
+            task = self._loop.create_task(self._shake_hands(sock, place, address))
             self._shaking.add(task)
-            task.add_done_callback(partial(self._shaken, sock, place))
+            task.add_done_callback(partial(self._shaken, sock, place, address))
 
     def _rest(self, error: OSError) -> None:
         """The listener stays readable: without a pause the loop would do nothing else."""
@@ -150,11 +166,11 @@ class Doorstep:
             PAUSE, self._loop.add_reader, self._socket, self._accept
         )
 
-    async def _shake_hands(self, sock: socket.socket, place: Place) -> None:
+    async def _shake_hands(self, sock: socket.socket, place: Place, peer: str) -> None:
         timeout = self._ground.door.head_timeout
         if self._senders:
             async with asyncio.timeout(timeout):
-                await self._learn_client(sock, place)
+                await self._learn_client(sock, place, peer)
         await self._loop.connect_accepted_socket(
             lambda: self._factory(place),
             sock,
@@ -162,19 +178,22 @@ class Doorstep:
             ssl_handshake_timeout=None if self._context is None else timeout,
         )
 
-    async def _learn_client(self, sock: socket.socket, place: Place) -> None:
-        """Read the PROXY header and nothing after it. Raises ProtocolViolation for another start,
-        ConnectionError when the balancer leaves or the client has all of its places."""
+    async def _learn_client(self, sock: socket.socket, place: Place, peer: str) -> None:
+        """Read the PROXY header and nothing after it; without a client in it the connection is the
+        balancer's (``peer``). Raises ProtocolViolation for another start, ConnectionError when the
+        balancer leaves or the client has all of its places."""
         header = ProxyHeader()
         while header.wanted:
             piece = await self._loop.sock_recv(sock, header.wanted)
             if not piece:
                 raise ConnectionResetError("ended before its PROXY header")
             header.feed(piece)
-        if header.source is not None and not self._ground.move(place, header.source):
+        if not self._ground.move(place, header.source or peer):
             raise ConnectionRefusedError("the client has all of its places")
 
-    def _shaken(self, sock: socket.socket, place: Place, task: asyncio.Task[None]) -> None:
+    def _shaken(
+        self, sock: socket.socket, place: Place, peer: str, task: asyncio.Task[None]
+    ) -> None:
         """Here and not in the task: one that is cancelled before its first step never runs."""
         self._shaking.discard(task)
         if task.cancelled():
@@ -186,7 +205,7 @@ class Doorstep:
         place.leave()
         sock.close()
         if isinstance(failure, ProtocolViolation):
-            _log.warning("%s is to speak the PROXY protocol: %s", place.address, failure)
+            _log.warning("%s is to speak the PROXY protocol: %s", peer, failure)
         elif not isinstance(failure, OSError | asyncio.CancelledError):
             # ssl.SSLError, a reset and the handshake's deadline are OSErrors, and a stranger's.
             _log.error("a TLS handshake failed", exc_info=failure)

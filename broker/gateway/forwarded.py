@@ -83,7 +83,7 @@ def _from_plain(value: bytes) -> Iterator[str | None]:
 def _from_standard(value: bytes) -> Iterator[str | None]:
     """The nodes of Forwarded (RFC 7239 4), the last one first. A quoted string may contain a comma,
     so the field is understood from its beginning or not at all."""
-    nodes: list[str | None] = []
+    nodes: list[bytes | None] = []
     at = 0
     while True:
         found: list[bytes] = []
@@ -97,14 +97,15 @@ def _from_standard(value: bytes) -> Iterator[str | None]:
             if value[at : at + 1] != b";":
                 break
             at += 1
-        nodes.append(node(found[0]) if len(found) == 1 else None)
+        nodes.append(found[0] if len(found) == 1 else None)
         if at == len(value):
             break
         comma = _COMMA.match(value, at)
         if comma is None:
             return
         at = comma.end()
-    yield from reversed(nodes)
+    for text in reversed(nodes):  # read only as far as they are asked for: a client makes thousands
+        yield None if text is None else node(text)
 
 
 def node(text: bytes) -> str | None:

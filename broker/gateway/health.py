@@ -11,6 +11,8 @@ import logging
 import re
 from typing import TYPE_CHECKING, Final
 
+from broker.gateway.doorstep import EXHAUSTED
+
 if TYPE_CHECKING:
     from broker.gateway.plan import HealthPlan, ServerPlan
     from broker.gateway.upstream import Server
@@ -25,9 +27,10 @@ async def watch(server: Server, plan: HealthPlan) -> None:
     not refuse what it has not tried."""
     good = bad = 0
     while True:
-        if await answers_well(server.plan, plan):
+        answer = await answers_well(server.plan, plan)
+        if answer:
             good, bad = good + 1, 0
-        else:
+        elif answer is not None:
             good, bad = 0, bad + 1
         if server.healthy and bad >= plan.unhealthy_after:
             server.healthy = False
@@ -39,8 +42,9 @@ async def watch(server: Server, plan: HealthPlan) -> None:
         await asyncio.sleep(plan.every)
 
 
-async def answers_well(server: ServerPlan, plan: HealthPlan) -> bool:
-    """One check: GET, 2xx or 3xx within the timeout."""
+async def answers_well(server: ServerPlan, plan: HealthPlan) -> bool | None:
+    """One check: GET, 2xx or 3xx within the timeout. None when it could not be made: this process
+    has no descriptor left, which says nothing of the server."""
     host = server.host if ":" not in server.host else f"[{server.host}]"
     authority = f"{host}:{server.port}" if server.host else "localhost"
     request = (
@@ -58,6 +62,8 @@ async def answers_well(server: ServerPlan, plan: HealthPlan) -> bool:
                 line = await reader.readuntil(b"\r\n")
             finally:
                 writer.transport.abort()
-    except (OSError, EOFError, asyncio.LimitOverrunError):  # TimeoutError is an OSError
+    except OSError as error:  # TimeoutError is one
+        return None if error.errno in EXHAUSTED else False
+    except (EOFError, asyncio.LimitOverrunError):
         return False
     return HEALTHY.match(line) is not None

@@ -463,7 +463,13 @@ class Exchange:
 
     def server_gone(self, error: Exception | None) -> None:
         connection, self.connection = self.connection, None
-        if connection is not None and not connection.reused and self.state == SENT:
+        # A server may lose its patience with a browser that does not end its body: not its fault.
+        if (
+            connection is not None
+            and not connection.reused
+            and self.state == SENT
+            and self.body_done
+        ):
             connection.server.failed()
         if self.state == STREAMING:
             if self.framing == BY_CLOSE and error is None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from broker.gateway.deadlines import NO_SLOT
+from broker.gateway.doorstep import EXHAUSTED
 from broker.gateway.outbox import Connection
 from broker.policy import placing
 from broker.policy.ejection import Standing
@@ -193,11 +194,10 @@ class Server:
     def failed(self) -> None:
         """A request to it was not answered, and that was the server's fault."""
         pool = self.pool
-        others = any(
-            each.healthy and not each.draining and not each.ejected
-            for each in pool.servers
-            if each is not self
-        )
+        able = [each for each in pool.servers if each.healthy and not each.draining]
+        left = sum(not each.ejected for each in able if each is not self)
+        # Half of them stay: one request that no server survives is not to take away all but one.
+        others = left > 0 and 2 * left >= len(able)
         if self.standing.failed(pool.ground.clock(), pool.plan.ejection, others=others):
             pool.unsettled = self.ejected = True
             self.close_idle()
@@ -389,9 +389,10 @@ class Pool:
                     await loop.create_unix_connection(lambda: connection, plan.path)
                 else:
                     await loop.create_connection(lambda: connection, plan.host, plan.port)
-        except OSError:  # TimeoutError is one
+        except OSError as error:  # TimeoutError is one
             self.traffic.dial_failures += 1
-            server.failed()
+            if error.errno not in EXHAUSTED:  # that is ours: it says nothing of the server
+                server.failed()
             connection.abandon()
             raise
         except asyncio.CancelledError:

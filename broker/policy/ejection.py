@@ -5,7 +5,7 @@ server whose requests failed some times in a row is *ejected* for a pause. The p
 time until the server has held out as long as its latest pause. Coming back it is on trial (one more
 failure ejects it again) and gets its share of the load little by little: a server with cold caches
 that is handed everything at once fails again. Whether enough others are left is the caller's to
-say: the last server of a pool is never ejected.
+say: no more than half of a pool are ever ejected.
 """
 
 from __future__ import annotations
