@@ -54,8 +54,9 @@ if TYPE_CHECKING:
     from broker.gateway.answers import Reason
     from broker.gateway.browser import BrowserConnection
     from broker.gateway.ground import Ground
+    from broker.gateway.pool import Pool
     from broker.gateway.route import Host, RouteTable
-    from broker.gateway.upstream import Pool, Server, ServerConnection
+    from broker.gateway.upstream import Server, ServerConnection
     from broker.site.admission import Cell, Spending
     from broker.site.doors import SeatClaims, Sessions
 

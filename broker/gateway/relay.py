@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from broker.gateway.ground import Ground
     from broker.gateway.identify import Cookies
     from broker.gateway.journey import Journey
+    from broker.gateway.pool import Pool
     from broker.gateway.route import Host, Route
-    from broker.gateway.upstream import Pool, Server, ServerConnection
+    from broker.gateway.upstream import Server, ServerConnection
     from broker.site.admission import Hold, Person, Session
     from broker.telemetry.tracing import Trace
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from broker.gateway.plan import GatewayPlan, HostPlan, RoutePlan
-    from broker.gateway.upstream import Pool
+    from broker.gateway.pool import Pool
     from broker.site.admission import Cell
 
 RESERVED: Final = b"/.broker"

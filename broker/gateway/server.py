@@ -19,9 +19,9 @@ from broker.gateway.deadlines import TICK
 from broker.gateway.doorstep import Doorstep
 from broker.gateway.ground import Ground
 from broker.gateway.journey import Journey
+from broker.gateway.pool import Pool
 from broker.gateway.relay import Exchange
 from broker.gateway.route import RouteTable
-from broker.gateway.upstream import Pool, ServerStatistics
 from broker.telemetry.tracing import Tracing
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from broker.gateway.ground import AccessLog, Traffic
     from broker.gateway.plan import GatewayPlan, HealthPlan, ListenerPlan
-    from broker.gateway.upstream import Server
+    from broker.gateway.upstream import Server, ServerStatistics
     from broker.site.admission import Spending
     from broker.site.doors import SeatClaims, Sessions
 

@@ -27,6 +27,13 @@ class EjectionRule:
     slow_start: float = 30.0
 
 
+def can_spare(left: int, able: int) -> bool:
+    """Whether a pool with ``able`` servers in order, of which ``left`` others are in use, can do
+    without one more: half of them stay, for one request that no server survives is tried on several
+    and would otherwise take away all but one."""
+    return left > 0 and 2 * left >= able
+
+
 class Standing:
     """What is known of one server. ``now`` is seconds of a clock that never falls back."""
 

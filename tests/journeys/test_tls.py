@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import itertools
+import socket
 import ssl
 
 import pytest
 import trustme
 
+from broker.gateway.doorstep import PAUSE
 from broker.gateway.plan import DoorPlan
 from tests.support.stage import PATIENCE, Stage, Wire, get, ok
 
@@ -146,6 +150,26 @@ async def test_a_browser_s_place_comes_back_once(
             (browser,) = await places_are_free(stage, 1)
             assert await (await bare(stage)).is_closed()
             browser.reset()
+
+
+async def test_without_descriptors_accepting_rests_and_goes_on(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The listener stays readable meanwhile: without a rest the loop would do nothing else."""
+    tried: list[float] = []
+    accept = socket.socket.accept
+
+    def starved(listener: socket.socket) -> tuple[socket.socket, object]:
+        tried.append(asyncio.get_running_loop().time())
+        if len(tried) <= 3:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return accept(listener)
+
+    async with over_tls(contexts) as stage:
+        monkeypatch.setattr(socket.socket, "accept", starved)
+        await stage.browser()
+        pauses = [late - early for early, late in itertools.pairwise(tried[:4])]
+        assert min(pauses) > PAUSE / 2
 
 
 async def places_are_free(stage: Stage, count: int) -> list[Wire]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from broker.policy.ejection import LEAST_SHARE, EjectionRule, Standing
+from broker.policy.ejection import LEAST_SHARE, EjectionRule, Standing, can_spare
 
 RULE = EjectionRule(failures=3, pause=10.0, longest=35.0, slow_start=20.0)
 
@@ -81,3 +81,11 @@ def test_no_slow_start() -> None:
     standing = Standing()
     standing.returned(1.0)
     assert standing.share(1.0, EjectionRule(slow_start=0.0)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("left", "able", "spared"),
+    [(0, 1, False), (1, 2, True), (2, 3, True), (1, 3, False), (2, 4, True), (1, 4, False)],
+)
+def test_half_of_a_pool_stays(left: int, able: int, spared: bool) -> None:
+    assert can_spare(left, able) is spared
