@@ -46,8 +46,9 @@ def drain_server(api: AdminClient, server: str, *, yes: bool, as_json: bool) -> 
 
 @command.command("enable")
 @click.argument("server")
+@click.option("--yes", is_flag=True, help="Nothing is asked here: for scripts that always say it.")
 @api_options
-def enable_server(api: AdminClient, server: str, *, as_json: bool) -> None:
+def enable_server(api: AdminClient, server: str, *, yes: bool, as_json: bool) -> None:
     """Give a drained SERVER exchanges again, little by little."""
     _switch(api, server, "enable", as_json=as_json)
 

@@ -16,6 +16,7 @@ from broker.cli.output import cell, show_json, table
 if TYPE_CHECKING:
     from broker.cli.client import AdminClient
 
+WIDTH = 120  # columns where there is no terminal to ask
 LEDGER_AWAY = (
     "The ledger (Redis) is away: whoever has a seat goes on, nobody new is admitted."
     " Seats and limits cannot be shown."
@@ -28,11 +29,17 @@ LEDGER_AWAY = (
 def command(api: AdminClient, *, watch: bool, as_json: bool) -> None:
     """Seats, waiting room, connections, servers and workers at a glance.
 
-    With --watch and --json: one line of JSON a second.
+    With --watch and --json: one line of JSON a second; into a file or a pipe one status after
+    another.
     """
     if watch:
         with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how a watch ends
-            (_stream if as_json else _live)(api)
+            if as_json:
+                _stream(api)
+            elif sys.stdout.isatty():
+                _live(api)
+            else:
+                _repeat(api)
     elif as_json:
         show_json(_ask(api))
     else:
@@ -40,7 +47,7 @@ def command(api: AdminClient, *, watch: bool, as_json: bool) -> None:
 
         console = Console()
         if not console.is_terminal:
-            console = Console(width=120)
+            console = Console(width=WIDTH)
         console.print(_drawn(_ask(api)))
 
 
@@ -62,6 +69,19 @@ def _stream(api: AdminClient) -> None:
         time.sleep(1.0)
 
 
+def _repeat(api: AdminClient) -> None:
+    """Nobody looks at a pipe: one status after another, until the broker stops answering."""
+    import time
+
+    from rich.console import Console
+
+    console = Console(width=WIDTH)
+    while True:
+        console.print(_drawn(_ask(api)), "")
+        sys.stdout.flush()
+        time.sleep(1.0)
+
+
 def _live(api: AdminClient) -> None:
     """A broker that stops answering is said so on the screen; the watch goes on."""
     import time
@@ -69,7 +89,7 @@ def _live(api: AdminClient) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    with Live(_drawn(_ask(api)), screen=sys.stdout.isatty(), auto_refresh=False) as live:
+    with Live(_drawn(_ask(api)), screen=True, auto_refresh=False) as live:
         while True:
             time.sleep(1.0)
             try:

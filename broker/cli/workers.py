@@ -53,6 +53,8 @@ def rows(answer: dict[str, object]) -> list[tuple[object, ...]]:
 def _state(worker: dict[str, object], answer: dict[str, object]) -> str:
     if worker["answers"] is False:
         return "does not answer"
+    if not answer["ledger_up"]:
+        return "ledger away"
     if worker["acknowledged"] is None:
         return "not in the ledger"
     if worker["acknowledged"] != answer["version"]:

@@ -1,7 +1,7 @@
 """What must hold between values: names that exist, sums that fit, doors that are closed.
 
 Each check is a generator of (path, sentence) over a ``Draft``. ``contradictions`` stop the broker
-from starting; ``doubts`` are only told. Looks whether named files can be read; no other I/O.
+from starting; ``doubts`` are only told. No I/O.
 """
 
 from __future__ import annotations

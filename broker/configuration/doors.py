@@ -12,7 +12,6 @@ from broker.settings.scalars import parse_address
 
 if TYPE_CHECKING:
     from broker.configuration.draft import Draft, Found
-    from broker.configuration.faults import Path
 
 
 def listeners(draft: Draft) -> Found:
@@ -31,9 +30,6 @@ def listeners(draft: Draft) -> Found:
             )
         if listener.proxy_protocol and listener.address.startswith("unix:"):
             yield (*at, "proxy_protocol"), "on a Unix socket nobody has an address to be listed by"
-        for number, pair in enumerate(listener.tls.certificates if listener.tls else ()):
-            for key, path in (("certificate", pair.certificate), ("key", pair.key)):
-                yield from readable((*at, "tls", "certificates", number, key), path)
 
 
 def admin(draft: Draft) -> Found:
@@ -89,12 +85,3 @@ def _local(address: str) -> bool:
 def _authority(origin: str) -> tuple[str, int]:
     parts = urlsplit(origin)
     return parts.hostname or "", parts.port or 443
-
-
-def readable(at: Path, path: pathlib.Path) -> Found:
-    """Whether the file can be opened; what is in it is its reader's business."""
-    try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        yield at, f"{path} cannot be read: {error.strerror}"

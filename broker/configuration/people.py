@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker.configuration.doors import readable
 from broker.errors import ConfigurationError
 from broker.ledger.connections import Address
 from broker.site.tokens import KeyRing
@@ -34,8 +33,6 @@ def directory(draft: Draft) -> Found:
     for key in ("connect_timeout", "receive_timeout", "deadline"):
         if getattr(directory, key) <= 0:
             yield ("directory", key), "should be above 0"
-    if directory.ca is not None:
-        yield from readable(("directory", "ca"), directory.ca)
 
 
 def sessions(draft: Draft) -> Found:

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why the gateway answers itself. ``counted``: the reason under which telemetry counts it."""
+    """Why the gateway answers itself. ``counted``: the reason under which telemetry counts it.
+    ``passes``: waiting helps and nothing else does, so a page that was looked at asks again by
+    itself; somebody who waits for a place must not have to know that."""
 
     status: int
     text: str
     counted: str
+    passes: bool = False
 
 
 BAD_REQUEST: Final = Reason(400, mark("The request was not understood."), "bad_request")
@@ -65,7 +68,10 @@ BROKEN_ANSWER: Final = Reason(
     502, mark("The application gave an answer that cannot be passed on."), "no_server"
 )
 NO_SEAT: Final = Reason(
-    503, mark("All places are taken at this moment. Please try again shortly."), "no_seat"
+    503,
+    mark("All places are taken at this moment. Please try again shortly."),
+    "no_seat",
+    passes=True,
 )
 NO_CONNECTION: Final = Reason(
     503,
@@ -76,11 +82,13 @@ LEDGER_AWAY: Final = Reason(
     503,
     mark("Places cannot be checked at this moment. Please try again shortly."),
     "ledger_away",
+    passes=True,
 )
 LEARNING: Final = Reason(
     503,
-    mark("Places are being checked after a fault; yours is kept. Please try again shortly."),
+    mark("Places are being checked after a fault. Please try again shortly."),
     "learning",
+    passes=True,
 )
 FAILED: Final = Reason(500, mark("Something went wrong on our side. Please try again."), "failed")
 TOO_LATE: Final = Reason(

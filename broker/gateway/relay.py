@@ -551,13 +551,18 @@ class Exchange:
             return
         ground = self.ground
         ground.traffic.refused[reason.counted] += 1
+        page = is_navigation(self.head)
+        if reason.passes and not retry_after:
+            retry_after = ground.random.randint(5, 15)
         if retry_after:
             extra += b"Retry-After: %d\r\n" % retry_after
+            if reason.passes and page and self.head.method == b"GET":
+                extra += b"Refresh: %d\r\n" % retry_after  # browsers look at no Retry-After
         self.keep = self.keep and self.body_done and not ground.draining
         self.reply(
             ground.answers.answer(
                 reason,
-                page=is_navigation(self.head),
+                page=page,
                 accept_language=self.head.fields.field(b"accept-language") or b"",
                 extra=extra,
                 close=not self.keep,

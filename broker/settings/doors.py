@@ -13,6 +13,7 @@ from broker.settings.scalars import (
     Model,
     Network,
     Positive,
+    ReadableFile,
     Secret,
     Size,
 )
@@ -21,9 +22,9 @@ from broker.settings.scalars import (
 class Certificate(Model):
     """One certificate chain and its key, PEM. The first one answers clients without SNI."""
 
-    certificate: AnchoredPath
+    certificate: ReadableFile
     """The chain, leaf first."""
-    key: AnchoredPath
+    key: ReadableFile
     """The private key, not encrypted."""
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from broker.settings.scalars import AnchoredPath, Count, Duration, Model, Positive, Secret
+from broker.settings.scalars import Count, Duration, Model, Positive, ReadableFile, Secret
 
 
 class DirectorySettings(Model):
@@ -18,7 +18,7 @@ class DirectorySettings(Model):
     """Turn ldap:// into TLS before anything is said."""
     clear_text: bool = False
     """Say true to send passwords in clear text over ldap://."""
-    ca: AnchoredPath | None = None
+    ca: ReadableFile | None = None
     """PEM of the authorities that may sign the servers' certificates; none: the system's."""
     bind_dn: str = ""
     """The service account that searches; empty: anonymous."""

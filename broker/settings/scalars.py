@@ -2,7 +2,8 @@
 
 Each says in its error what it should look like. Secrets and paths that are relative are taken from
 the folder of the configuration file, which the loader passes as validation context; without a
-context (models built in code) they stay as they are. Reads secret files; no other I/O.
+context (models built in code) they stay as they are. Reads secret files and tries whether
+others can be read; no other I/O.
 """
 
 from __future__ import annotations
@@ -109,6 +110,18 @@ def _anchored(value: Path, info: ValidationInfo) -> Path:
     return value if folder is None else folder / value
 
 
+def _readable(value: Path, info: ValidationInfo) -> Path:
+    """Whether it can be opened; what is in it is its reader's business."""
+    path = _anchored(value, info)
+    if _folder(info) is not None:
+        try:
+            with path.open("rb"):
+                pass
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    return path
+
+
 def _secret(value: Any, info: ValidationInfo) -> Any:
     folder = _folder(info)
     if folder is None or not isinstance(value, str) or not value.startswith("file:"):
@@ -148,6 +161,7 @@ Network = Annotated[str, AfterValidator(_network)]
 Origin = Annotated[str, AfterValidator(_origin)]
 Server = Annotated[str, AfterValidator(_server)]
 AnchoredPath = Annotated[Path, AfterValidator(_anchored)]
+ReadableFile = Annotated[Path, AfterValidator(_readable)]
 Pseudonym = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$")]
 Weight = Annotated[int, Field(ge=1, le=1000)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret), AfterValidator(_not_empty)]

@@ -343,6 +343,26 @@ async def test_longest_prefix_of_whole_segments() -> None:
         assert (await browser.response())[0] == 400
 
 
+@pytest.mark.parametrize(
+    ("method", "mode", "reloads"),
+    [("GET", "navigate", True), ("POST", "navigate", False), ("GET", "cors", False)],
+)
+async def test_who_waits_for_a_place_is_not_stranded_by_an_outage(
+    method: str, mode: str, reloads: bool
+) -> None:
+    """A page that somebody looks at asks again by itself: browsers look at no Retry-After. What was
+    typed is never thrown away by that, and a script decides for itself."""
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada", remembered=False)
+        stage.sessions.away = True
+        browser = await stage.browser()
+        fields = (f"Sec-Fetch-Mode: {mode}", "Accept: text/html", "Content-Length: 0")
+        await browser.send(get("/", *fields, cookie=cookie, method=method))
+        status, found, _ = await browser.response()
+        assert status == 503
+        assert found.get(b"refresh") == (found[b"retry-after"] if reloads else None)
+
+
 async def test_trace_is_not_served() -> None:
     async with Stage() as stage:
         cookie = stage.sessions.log_in("ada")

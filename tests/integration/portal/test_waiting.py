@@ -99,7 +99,8 @@ async def test_learning_is_told_as_what_it_is(browser: Browser, ledger: PortalLe
     ledger.learn()
     for address in (f"{FEED}/", f"{FEED}/.broker/wait", f"{HOME}/"):
         page = await browser.visit(address)
-        assert "We are checking places after a fault; yours is kept" in page.text
+        assert "We are checking places after a fault" in page.text
+        assert "kept" not in page.text, "a place is not, when the ledger lost its memory"
 
 
 async def test_the_ledger_away_is_a_page_that_tries_again_by_itself(

@@ -322,6 +322,16 @@ def test_secrets_are_in_no_fault_and_no_representation(tmp_path: Path) -> None:
     assert "open-sesame" not in repr(settings) + settings.model_dump_json()
 
 
+def test_a_file_that_is_missing_is_named_beside_another_fault_of_its_section(
+    faults: Check,
+) -> None:
+    document = put("directory.ca", "nowhere.pem")
+    document["directory"]["bind_password"] = "file:nowhere"
+    found = faults(document)
+    assert any("directory.ca" in fault and "cannot be read" in fault for fault in found), found
+    assert any("directory.bind_password" in fault for fault in found), found
+
+
 @pytest.mark.parametrize(
     ("path", "value", "sentence"),
     [
