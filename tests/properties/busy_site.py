@@ -38,6 +38,7 @@ def busy_document(chance: random.Random) -> LimitsDocument:
                 seats_guaranteed=chance.choice((0, 0, 1, 9)),
                 lendable=chance.choice((0.0, 0.3, 0.5, 1.0, 1.0)),
                 weight=chance.choice((0, 1, 1, 2, 3)),
+                seats_on_call=chance.choice((0, 0, 0, 1, 3)),
             )
             for name in NAMES
         },

@@ -61,6 +61,7 @@ documents = st.builds(
                 seats_guaranteed=st.integers(0, 3),
                 lendable=fractions,
                 weight=st.integers(0, 3),
+                seats_on_call=st.sampled_from((0, 0, 1, 2)),
             )
             for _ in NAMES
         )

@@ -52,6 +52,8 @@ MUTATIONS = (
     ("seats.limits().claim + 1", "seats.limits().claim"),
     ("a.index < b.index", "a.index > b.index"),
     ("a.pass < b.pass", "a.pass > b.pass"),
+    ("< ON_CALL_IN_A_ROW and -1", "<= ON_CALL_IN_A_ROW and -1"),
+    ("by_name[name].on_call\n", "by_name[name].on_call + 1\n"),
     (">= OWNERS_IN_A_ROW and 0", "> OWNERS_IN_A_ROW and 0"),
     ("tonumber(number) > tonumber(upto)", "true"),
     ("'XX', 'GT'", "'XX'"),

@@ -43,6 +43,7 @@ local function read_limits()
       guaranteed = admitted and math.min(row[4], maximum) or 0,
       lendable = row[5],
       weight = row[6],
+      on_call = row[7] or 0,
     }
   end
   return limits
