@@ -99,9 +99,7 @@ def _weight(flow: Flow) -> float:
 def _has_ceased(busy: Sequence[int], flow: Flow) -> bool:
     """Whether the latest stretches without a call are too many for chance."""
     silent = next((index for index, count in enumerate(busy) if count), len(busy))
-    before = flow.seconds - silent * STRETCH_MS / 1000
-    if before <= 0:
-        return True
+    before = flow.seconds - silent * STRETCH_MS / 1000  # above 0: it has calls in it
     missing = _weight(flow) / before * silent * STRETCH_MS / 1000
     return missing > _CEASED
 
@@ -117,7 +115,7 @@ def _beta_prime(k: float, n: float, z: float) -> float:
 
 
 _STEPS = ((90, 5), (1800, 60), (math.inf, 300))
-"""Up to so many seconds a time is told in steps of so many: "37 min 12 s" would not look like a guess."""
+"""Up to so many seconds a time is told in steps of so many: "37 min 12 s" is no guess's face."""
 
 
 def _rounded(seconds: float, to: Callable[[float], int]) -> int:
