@@ -20,6 +20,7 @@ from broker.gateway.outbox import LARGE
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Mapping
 
     from broker.gateway.answers import Reason
     from broker.gateway.browser import BrowserConnection
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from broker.gateway.route import Host, Route
     from broker.gateway.upstream import Server, ServerConnection
     from broker.site.admission import Hold, Person, Session
+    from broker.site.doors import Standing
     from broker.telemetry.tracing import Trace
 
 # The states of an exchange; ``journey`` has the table of what may follow what.
@@ -53,9 +55,10 @@ class Exchange:
         "activity", "admitted_at", "attempts", "avoid", "began_at", "body_done", "body_limit",
         "body_wanted", "browser", "chunks", "chunks_out", "connection", "cookie", "cookies",
         "framing", "ground", "head", "held", "hold", "host", "identified_at", "journey", "keep",
-        "keep_server", "left", "method", "page", "page_state", "partial", "path", "person",
+        "keep_server", "left", "method", "page", "partial", "path", "person",
         "pool", "received", "renewal", "repeatable", "route", "routed_at", "said", "sent", "server",
-        "session", "state", "status", "target", "task", "trace", "wanted",
+        "session", "standing", "state", "status", "target", "task", "ticket_cookie", "trace",
+        "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -87,8 +90,10 @@ class Exchange:
         self.attempts = 0
         self.avoid: set[Server] | None = None
         self.renewal: bytes | None = None
+        self.standing: Standing | None = None
+        self.ticket_cookie: bytes | None = None
         # a page of the portal, shown instead of what was wanted
-        self.page = self.page_state = ""
+        self.page = ""
         self.wanted = b""
         # the request's body
         self.body_done = not fields.length and not fields.chunked
@@ -324,7 +329,12 @@ class Exchange:
         if head.lines:
             parts += (b"\r\n".join(head.lines), b"\r\n")
         self.keep_server = head.keep_alive
-        if self.renewal is not None or head.own_cookies is not None or self.browser.listener.hsts:
+        if (
+            self.renewal is not None
+            or head.own_cookies is not None
+            or self.ticket_cookie is not None
+            or self.browser.listener.hsts
+        ):
             self._own_lines(head, parts)
         complete = False
         body: bytes | memoryview = b""
@@ -392,6 +402,8 @@ class Exchange:
                 replanted = replanted or value.startswith(b"__Host-broker=")
         if self.renewal is not None and not replanted:
             parts += (b"Set-Cookie: ", self.renewal, b"\r\n")
+        if self.ticket_cookie is not None:
+            parts += (b"Set-Cookie: ", self.ticket_cookie, b"\r\n")
         if self.browser.listener.hsts:
             parts.append(b"Strict-Transport-Security: max-age=%d\r\n" % self.browser.listener.hsts)
 
@@ -543,9 +555,15 @@ class Exchange:
             self.answer(self.journey.fallback(self, reason), outcome=outcome)
 
     def answer(
-        self, reason: Reason, *, outcome: str = "refused", retry_after: int = 0, extra: bytes = b""
+        self,
+        reason: Reason,
+        *,
+        outcome: str = "refused",
+        retry_after: int = 0,
+        extra: bytes = b"",
+        members: Mapping[str, object] | None = None,
     ) -> None:
-        """One of our own answers, instead of a server's."""
+        """One of our own answers, instead of a server's. ``members``: what a problem says more."""
         if self.state == STREAMING:
             self._truncate(outcome)
             return
@@ -554,6 +572,8 @@ class Exchange:
         page = is_navigation(self.head)
         if reason.passes and not retry_after:
             retry_after = ground.random.randint(5, 15)
+        if self.ticket_cookie is not None:
+            extra += b"Set-Cookie: %b\r\n" % self.ticket_cookie
         if retry_after:
             extra += b"Retry-After: %d\r\n" % retry_after
             if reason.passes and page and self.head.method == b"GET":
@@ -568,6 +588,7 @@ class Exchange:
                 close=not self.keep,
                 bodiless=self.head.method == b"HEAD",
                 date=ground.date(),
+                members=members,
             ),
             reason.status,
             outcome,

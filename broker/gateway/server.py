@@ -169,7 +169,6 @@ class Gateway:
             now = ground.clock()
             ground.deadlines.expire(now)
             self._close_fenced(now)
-            self._journey.sweep(now)
 
     def _close_fenced(self, now: float) -> None:
         """A lease is about to lapse: what is in flight on it must be closed before it does."""
