@@ -166,7 +166,7 @@ async def test_not_admitted_is_told_whoever_finds_out(site: PortalSite) -> None:
         stated = claims | {"page": path.rpartition("page/")[2], "wait": place}
         answer = await site.ask(f"{FEED}/", "GET", path, stated, CIMultiDict())
         assert answer.status == 403
-        assert "<b>managers</b>" in answer.text
+        assert "<b>everyone</b>" in answer.text
 
 
 async def test_internal_pages_need_somebody(site: PortalSite) -> None:
