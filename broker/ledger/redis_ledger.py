@@ -15,7 +15,7 @@ from broker.ledger.book_limits import BookLimits
 from broker.ledger.book_seats import BookSeats
 from broker.ledger.book_sessions import BookSessions
 from broker.ledger.connections import FAULTS, Address, open_client
-from broker.ledger.scripts import Scripts
+from broker.ledger.scripts import Scripts, cancellable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -180,8 +180,9 @@ class RedisWakeups:
         while (left := ends - loop.time()) > 0:
             try:
                 subscription = await self.subscribe()
-                if await subscription.get_message(timeout=left) is not None:
-                    return True
+                with cancellable():
+                    if await subscription.get_message(timeout=left) is not None:
+                        return True
             except (LedgerAway, *FAULTS):
                 await self.close()
                 await asyncio.sleep(max(0.0, min(ends - loop.time(), 1.0)))
