@@ -141,7 +141,7 @@ class Api:
         employee = request.match_info["employee"]
         if not await self._ledger.remove_ticket(employee):
             raise NotFound(f"{employee} does not wait")
-        _log.warning("the ticket of %s is removed on request", employee)
+        await self._record(request, "removed", f"ticket of {employee}")
         return web.json_response({"removed": True})
 
     async def sessions(self, request: web.Request) -> web.Response:
