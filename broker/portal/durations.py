@@ -8,7 +8,7 @@ def duration(seconds: int) -> str:
     """``45 s``, ``12 min``, ``1 h``, ``1 h 20 min``; spaces that do not break."""
     if seconds < 90:
         return f"{seconds}\u00a0s"
-    minutes = round(seconds / 60)
+    minutes = (seconds + 30) // 60
     if minutes < 60:
         return f"{minutes}\u00a0min"
     hours, minutes = divmod(minutes, 60)
