@@ -42,7 +42,7 @@ class PoolTraffic:
 
     def answered(self, status: int, seconds: float) -> None:
         """A server began its final response, or failed to and ``status`` is what we say instead;
-        ``seconds`` since the request's head was complete. What the guard of a raise looks at: a
+        ``seconds`` since it was admitted. What the guard of a raise looks at: a
         stream that lasts an hour is not a slow answer."""
         self.answers[bisect_left(BOUNDS, seconds)] += 1
         if status >= 500:
