@@ -26,14 +26,18 @@ MOST_PLACED: Final = 65_536  # sessions whose order of servers is remembered
 class Pool:
     """The servers of one application."""
 
-    def __init__(self, plan: PoolPlan, ground: Ground, traffic: PoolTraffic) -> None:
+    def __init__(
+        self, plan: PoolPlan, ground: Ground, traffic: PoolTraffic, drained: set[str]
+    ) -> None:
+        """``drained``: names of servers that get no new exchanges, the same set for all pools; also
+        of servers that no plan has at present."""
         self.name = plan.name
         self.portal = plan.portal
         self.ground = ground
         self.traffic = traffic
         self.retries = RetryBudget(ground.clock())
         self.servers: deque[Server] = deque()
-        self.drained: set[str] = set()  # names, kept over reloads, also of servers not in the plan
+        self.drained = drained
         self.unsettled = False  # whether a server is ejected or still coming back
         self.use(plan)
 
@@ -118,22 +122,18 @@ class Pool:
             unsettled = unsettled or server.ejected or share < 1.0
         self.unsettled = unsettled
 
-    def drain(self, name: str, *, drained: bool) -> bool:
-        """Give the server no new exchanges, or give it some again; False when the pool has no such
-        server. What is in flight to it goes on, sessions that stick to it move."""
-        server = next((each for each in self.servers if each.name == name), None)
-        if server is None:
-            return False
-        if drained:
-            self.drained.add(name)
-            server.draining = True
-            server.close_idle()
-        elif name in self.drained:
-            self.drained.discard(name)
-            server.draining = False
-            server.standing.returned(self.ground.clock())
-            self.unsettled = True
-        return True
+    def follow_drained(self) -> None:
+        """``drained`` has changed: who is in it gets no new exchanges, who has left it gets some
+        again. What is in flight goes on, sessions that stick to a drained server move."""
+        for server in self.servers:
+            drained = server.name in self.drained
+            if drained and not server.draining:
+                server.draining = True
+                server.close_idle()
+            elif server.draining and not drained:
+                server.draining = False
+                server.standing.returned(self.ground.clock())
+                self.unsettled = True
 
     def _order(self, session: str) -> tuple[Server, ...]:
         found = self._orders.get(session)

@@ -81,6 +81,7 @@ class Gateway:
         self._browsers: set[BrowserConnection] = set()
         self._pools: dict[str, Pool] = {}
         self._retired: list[Pool] = []
+        self._drained: set[str] = set()  # names of servers, also of some that no plan has
         self._servers: list[asyncio.Server] = []
         self._doorsteps: list[Doorstep] = []
         self._checks: dict[tuple[Server, HealthPlan], asyncio.Task[None]] = {}
@@ -95,7 +96,8 @@ class Gateway:
         for name, each in plan.pools.items():
             pool = self._pools.pop(name, None)
             if pool is None:
-                pool = Pool(each, self._ground, self._ground.traffic.pool(name))
+                traffic = self._ground.traffic.pool(name)
+                pool = Pool(each, self._ground, traffic, self._drained)
             else:
                 pool.use(each)
             pools[name] = pool
@@ -116,9 +118,22 @@ class Gateway:
         """Give a server of the applications no new exchanges, or some again, in every pool that has
         it. Raises NotFound."""
         pools = [pool for pool in self._pools.values() if not pool.portal]
-        had = [pool.drain(name, drained=drained) for pool in pools]  # in all of them, not the first
-        if not any(had):
+        if not any(server.name == name for pool in pools for server in pool.servers):
             raise NotFound(f"no pool has a server {name}")
+        if drained:
+            self.remember_drained({name})
+        else:
+            self._drained.discard(name)
+            self._follow_drained()
+
+    def remember_drained(self, names: Iterable[str]) -> None:
+        """Drain these in every pool that has them, now or after a reload."""
+        self._drained.update(names)
+        self._follow_drained()
+
+    def _follow_drained(self) -> None:
+        for pool in self._pools.values():
+            pool.follow_drained()
 
     def _start_checks(self) -> None:
         """One check per server of the plan in force; those of others end."""

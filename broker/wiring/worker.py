@@ -15,6 +15,7 @@ from broker.ledger.redis_ledger import RedisLedger
 from broker.policy.worker_book import WorkerBook
 from broker.site.admission import Spending
 from broker.site.claims import Claims
+from broker.site.drained import DrainedServers
 from broker.site.ledger_time import LedgerTime
 from broker.site.session_cache import SessionCache
 from broker.site.sync import Sync
@@ -117,6 +118,7 @@ class _Worker:
             background = asyncio.create_task(self._background())
             background.add_done_callback(lambda _: child.stop.set())
             try:
+                self._remember_drained()
                 await self._gateway.start(self._listening(child))
                 _calm_the_collector()
                 child.ready()
@@ -165,6 +167,13 @@ class _Worker:
         self._digest = digest(settings)
         self._sync.configured(self._digest)
         _log.info("reloaded")
+
+    def _remember_drained(self) -> None:
+        """Once the control socket is there, so that nothing said meanwhile is missed."""
+        names = DrainedServers(self._settings.run_dir).names()
+        self._gateway.remember_drained(names)
+        if names:
+            _log.info("drained until they are enabled: %s", ", ".join(sorted(names)))
 
     async def _drain_server(self, name: str) -> None:
         self._gateway.drain_server(name, drained=True)
