@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random as random_module
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -83,7 +83,7 @@ class Gateway:
         self._retired: list[Pool] = []
         self._drained: set[str] = set()  # names of servers, also of some that no plan has
         self._servers: list[asyncio.Server] = []
-        self._doorsteps: list[Doorstep] = []
+        self._doorsteps: list[tuple[ListenerPlan, Doorstep]] = []
         self._checks: dict[tuple[Server, HealthPlan], asyncio.Task[None]] = {}
         self._ticking: asyncio.Task[None] | None = None
         self._journey = Journey(self._ground, self._table(plan), sessions, claims, spending)
@@ -170,9 +170,15 @@ class Gateway:
                     senders=listener.proxy_protocol_from,
                 )
                 doorstep.open()
-                self._doorsteps.append(doorstep)
+                self._doorsteps.append((listener, doorstep))
         self._ticking = self._ground.spawn(self._tick())
         self._start_checks()
+
+    def use_hsts(self, name: str, seconds: int) -> None:
+        """What new connections of the TLS listener of this name are told."""
+        for listener, doorstep in self._doorsteps:
+            if listener.name == name:
+                doorstep.factory = self._factory(replace(listener, hsts=seconds))
 
     def _factory(self, listener: ListenerPlan) -> Callable[..., BrowserConnection]:
         return partial(BrowserConnection, self._ground, self._journey, listener, self._browsers)
@@ -212,7 +218,7 @@ class Gateway:
         ground.draining = True
         for server in self._servers:
             server.close()
-        for doorstep in self._doorsteps:
+        for _, doorstep in self._doorsteps:
             doorstep.stop()
         for browser in list(self._browsers):
             browser.drain()
@@ -232,7 +238,7 @@ class Gateway:
         self._checks.clear()
         for server in self._servers:
             await server.wait_closed()
-        for doorstep in self._doorsteps:
+        for _, doorstep in self._doorsteps:
             await doorstep.stopped()
         self._servers.clear()
         self._doorsteps.clear()
@@ -245,7 +251,9 @@ class Gateway:
     def statistics(self) -> GatewayStatistics:
         """An immutable snapshot."""
         phases = [browser.phase for browser in self._browsers if browser.party is not None]
-        background = len(self._checks) + int(self._ticking is not None)
+        servers = [server for pool in self._pools.values() for server in pool.servers]
+        asking = sum(each.addresses is not None and each.addresses.asking for each in servers)
+        background = len(self._checks) + int(self._ticking is not None) + asking
         return GatewayStatistics(
             browsers=len(self._browsers),
             exchanges=len(phases),
