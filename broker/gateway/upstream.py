@@ -10,6 +10,7 @@ chosen, and who dials, is ``pool``.
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, cast
@@ -294,6 +295,12 @@ def told(error: BaseException) -> str:
         return f"its certificate cannot be believed: {error.verify_message}"
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if (
+        isinstance(error, OSError)
+        and not isinstance(error, ssl.SSLError)
+        and (error.errno or 0) > 0
+    ):
+        return os.strerror(error.errno or 0)  # the event loop's own text repeats the address
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
