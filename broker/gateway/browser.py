@@ -409,7 +409,8 @@ class BrowserConnection(Connection):
         self.party = None
         if self.phase == CLOSED:
             return
-        if not body_done or (not reusable and self._stopped & PIPELINED):
+        unread = self._stopped & PIPELINED and not self.was_half_closed
+        if not body_done or (unread and not reusable):
             self._discard()
             return
         if not reusable or self.was_half_closed:
