@@ -79,10 +79,15 @@ async def test_a_dialogue(
         check=False,
     )
     assert done.returncode == 0, f"{name}:\n{done.stdout[-6000:]}{done.stderr}"
-    wanted = [(int(status), outcome) for status, outcome in LOGGED.findall(script.read_text())]
+    wanted = said_of(script)
     assert wanted, "a script says what is to be logged"
     assert await _logged(broker, before, len(wanted)) == wanted
     assert await _in_flight(broker, name) == 0
+
+
+def said_of(script: Path) -> list[tuple[int, str]]:
+    """(status, outcome) of the exchanges that a script says will be logged."""
+    return [(int(status), outcome) for status, outcome in LOGGED.findall(script.read_text())]
 
 
 def _lines(broker: RunningBroker) -> list[tuple[int, str]]:
@@ -93,8 +98,8 @@ def _lines(broker: RunningBroker) -> list[tuple[int, str]]:
 
 
 async def _logged(broker: RunningBroker, before: int, wanted: int) -> list[tuple[int, str]]:
-    """What was logged since there were ``before`` lines, once it is enough; the broker writes once a
-    second."""
+    """What was logged since there were ``before`` lines, once it is enough: the broker writes it
+    once a second."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + PATIENCE
     while len(_lines(broker)) < before + wanted and loop.time() < ends:
