@@ -48,11 +48,12 @@ class RunningBroker:
     async def session(self, employee: str, population: str = "everyone") -> SessionRecord:
         """A fresh session of ``employee`` in the ledger."""
         self.people += 1
+        number = self.people
         ledger = await RedisLedger.connect(self.redis.url, SITE, 5.0)
         try:
             now = (await ledger.usage()).ledger_ms
             record = SessionRecord(
-                f"{self.people:032x}", employee, employee, population, (), now, now + HOURS_12
+                f"{number:032x}", employee, employee, population, (), now, now + HOURS_12
             )
             await ledger.put_session(record, most=1000)
         finally:
