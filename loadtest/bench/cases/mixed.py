@@ -14,10 +14,12 @@ duties, from the server behind it; the broker asks its ledger.
 from __future__ import annotations
 
 import random
+import time
 from contextlib import ExitStack
 from itertools import accumulate, cycle
 from typing import TYPE_CHECKING
 
+from broker.policy.standing import LONGEST_POLL
 from loadtest.bench import behind, clients, drive, machine, sessions
 from loadtest.bench.case import Bench, Case, Sample, Versus
 from loadtest.bench.peers import PEERS, Missing, Target
@@ -66,6 +68,7 @@ def run(bench: Bench) -> Versus:
             _connect(stack, drivers[peer.name], peer, [""], [clients.request(peer, "/status")])
         bench.say(f"  {WAITING} employees poll for the first time ...")
         drivers["broker"].flat_out(("polls" for _ in waiting), AT_ONCE)
+        time.sleep(LONGEST_POLL / 2 + 0.5)  # a second poll before that would be refused
         chance = random.Random(1)
         flat = drivers["broker"].flat_out(
             chance.choices([*MIX], [*MIX.values()], k=SATURATION_EXCHANGES), AT_ONCE

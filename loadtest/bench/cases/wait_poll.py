@@ -12,6 +12,7 @@ import time
 
 from redis import Redis
 
+from broker.policy.standing import LONGEST_POLL
 from loadtest.bench import behind, clients, crowd, machine
 from loadtest.bench.case import ROUNDS, Alone, Bench, Case
 from loadtest.bench.certificates import made
@@ -19,7 +20,6 @@ from loadtest.bench.peers.broker import BrokerPlan, RunningBroker, started
 
 EMPLOYEES = 80_000
 CONNECTIONS = 64
-LONGEST_HALF_POLL = 18.5  # seconds before which a second poll would be too soon
 
 
 def run(bench: Bench) -> Alone:
@@ -42,7 +42,7 @@ def run(bench: Bench) -> Alone:
             bench.say(
                 f"  {EMPLOYEES} sessions and tickets met in {took:.0f} s, {grown:.2f} KiB for each"
             )
-            time.sleep(LONGEST_HALF_POLL)
+            time.sleep(LONGEST_POLL / 2 + 0.5)  # a second poll before that would be refused
             part = EMPLOYEES // ROUNDS
             for number in range(ROUNDS):
                 some = said[number * part : (number + 1) * part]
