@@ -144,8 +144,21 @@ async def test_revocation_closes_a_tunnel() -> None:
         assert await browser.is_closed()
         assert await backend.is_closed()
         await stage.settled()
+        assert stage.traffic.pool("feed").tunnels == 0
         assert stage.spending.cell("feed", "everyone").used == 0
         assert stage.log.lines[-1].outcome == "revoked"
+
+
+async def test_a_tunnel_that_has_ended_is_no_stream_of_its_session() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser, backend = await open_tunnel(stage, cookie)
+        streams = stage.sessions.session(cookie).streams
+        assert len(streams) == 1
+        browser.close()
+        assert await backend.is_closed()
+        await stage.settled()
+        assert not streams
 
 
 @pytest.mark.parametrize("activity", [True, False])
