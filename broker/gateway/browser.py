@@ -245,7 +245,8 @@ class BrowserConnection(Connection):
         has been looked at: a head may come a byte at a time."""
         door = self.ground.door
         error: ProtocolViolation | None = None
-        if broken_newline(data, start) or not (65 <= data[0] <= 90):
+        early = not self._early and data == b"\r"  # of the empty line that is forgiven
+        if broken_newline(data, start) or not (65 <= data[0] <= 90 or early):
             error = ProtocolViolation("not HTTP (RFC 9112 2.2)")
         elif len(data) > door.request_line_limit and not (
             0 < data.find(b"\r\n") <= door.request_line_limit
@@ -312,6 +313,10 @@ class BrowserConnection(Connection):
         assert pending is not None
         start = max(len(pending) - 3, 0)
         pending += data
+        if pending[:1] == b"\r":  # of an empty line that was cut in two
+            self._pending = None
+            self._read_head(bytes(pending))
+            return
         if self._stopped & PIPELINED:  # a whole head may be in it already: ``_go_on`` looks
             return
         if pending.find(b"\r\n\r\n", start) < 0:
