@@ -61,6 +61,8 @@ def check_request(data: bytes) -> None:
     _check_again(data, head)
     if isinstance(head, int):
         return
+    assert data.count(b"\r\n") <= 24, "more fields than may be"
+    assert len(data.partition(b"\r\n")[0]) <= 512, "a longer request line than may be"
     try:
         canonical(head.target, encoded_slash=True)
     except ProtocolViolation:

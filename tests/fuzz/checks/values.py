@@ -200,6 +200,13 @@ def check_forwarded(data: bytes) -> None:
     found = forwarded.client(data, "10.0.0.1", _TRUSTED)
     assert str(ipaddress.ip_address(found)) == found
     assert forwarded.node(found.encode()) == found
+    # Two fields that do not agree are both disbelieved.
+    alone = []
+    for name in (b"x-forwarded-for", b"forwarded"):
+        lines = [x for x in data.split(b"\r\n") if x.partition(b":")[0].lower() == name]
+        if lines:
+            alone.append(forwarded.client(b"\r\n".join(lines), "10.0.0.1", _TRUSTED))
+    assert found == (alone[0] if len(set(alone)) == 1 else "10.0.0.1")
     # Whatever a client writes to the left of what its proxy appended changes nothing.
     claim = data.replace(b"\r\n", b" ").replace(b",", b" ")
     line = b"X-Forwarded-For: " + claim + b", 203.0.113.9"
