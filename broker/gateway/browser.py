@@ -358,14 +358,15 @@ class BrowserConnection(Connection):
             self.party.body(piece, last)
 
     def _check_rate(self, now: float) -> None:
-        """The body's minimum rate, averaged; while we do not read, it is not the browser's."""
+        """The body's minimum rate since the last look: who sent much at first has no credit to
+        hang on with. While we do not read, it is not the browser's."""
         timeout = self.ground.door.head_timeout
-        if self._stopped:
-            self._taking_since, self._taken = now, 0
-        elif self._taken < (now - self._taking_since) * self.ground.door.body_minimum_rate:
+        wanted = (now - self._taking_since) * self.ground.door.body_minimum_rate
+        if self._taken < wanted and not self._stopped:
             if self.party is not None:
                 self.party.body_slow()
             return
+        self._taking_since, self._taken = now, 0
         self.ground.deadlines.watch(self, now + timeout)
 
     # --- the party's side

@@ -282,11 +282,13 @@ async def test_a_browser_that_does_not_read_stops_the_backend() -> None:
         assert len(body) == size
 
 
-async def test_a_slow_body_is_given_up() -> None:
+@pytest.mark.parametrize("begin", [b"x", b"x" * 60_000])
+async def test_a_slow_body_is_given_up(begin: bytes) -> None:
+    """Also one that sent at first what would be enough for a minute."""
     async with Stage(door=DoorPlan(head_timeout=0.5)) as stage:
         cookie = stage.sessions.log_in("ada")
         browser = await stage.browser()
-        await browser.send(get("/", "Content-Length: 90000", method="POST", cookie=cookie), b"x")
+        await browser.send(get("/", "Content-Length: 90000", method="POST", cookie=cookie), begin)
         await (await stage.backend.connection()).head()
         assert (await browser.response())[0] == 408
         assert await browser.is_closed()
