@@ -17,7 +17,7 @@ from broker.gateway.chunks import ChunkReader
 from broker.gateway.deadlines import NEVER, NO_SLOT
 from broker.gateway.doorstep import Place, plain_address
 from broker.gateway.forwarded import is_trusted
-from broker.gateway.ground import BUFFER, REST
+from broker.gateway.ground import REST
 from broker.gateway.http1 import broken_newline
 from broker.gateway.outbox import Connection
 
@@ -124,9 +124,8 @@ class BrowserConnection(Connection):
         self.speak_for(self.peer)
         trusted = self.listener.trusted_proxies
         self.behind_proxy = bool(trusted) and is_trusted(self.peer, trusted)
-        if transport.get_extra_info("ssl_object") is not None:
-            self._tls = True
-            self.transport.set_write_buffer_limits(high=BUFFER)
+        self._tls = transport.get_extra_info("ssl_object") is not None
+        self.keep_little()
         if self._place is None:
             self._place = ground.place(self.peer)
         if self._place is None or ground.draining:

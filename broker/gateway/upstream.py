@@ -69,6 +69,7 @@ class ServerConnection(Connection):
             self.transport.abort()
         else:
             self.server.connections.add(self)
+            self.keep_little()
             self.made = True
 
     def get_buffer(self, sizehint: int) -> memoryview:
