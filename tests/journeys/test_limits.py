@@ -124,6 +124,22 @@ async def test_a_server_that_does_not_accept_costs_the_dial_deadline_and_no_more
             each.close()
 
 
+async def test_a_server_that_does_not_take_a_body_gets_no_more_time_than_for_an_answer() -> None:
+    async with Stage(deadlines=DeadlinesPlan(first_byte=0.5)) as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        size = 64 << 20
+        await browser.send(get("/", f"Content-Length: {size}", method="PUT", cookie=cookie))
+        backend = await stage.backend.connection()
+        await backend.head()
+        backend.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        browser.writer.write(b"x" * size)
+        assert (await browser.response())[0] == 504
+        await stage.settled()
+        assert stage.log.lines[-1].outcome == "backend_slow"
+        assert stage.spending.cell("feed", "everyone").used == 0
+
+
 @pytest.mark.parametrize("deadline", ["first_byte", "between_bytes"])
 async def test_each_pool_has_its_own_deadlines(deadline: str) -> None:
     routes = (RoutePlan(b"/", "feed"), RoutePlan(b"/slow", "slow"))

@@ -50,6 +50,7 @@ def test_extensions_are_dropped() -> None:
         b"g\r\n", b"\r\n", b"-1\r\n", b"+1\r\n", b"0x1\r\n", b"1 \r\n", b" 1\r\n", b"1\n", b"1\r",
         b"ffffffffffffffff\r\n", b"3\r\nabcd\r\n", b"3\r\nabc\n", b"3\r\nabcX", b"1;\x00\r\n",
         b"1;a\nb\r\n", b"0\r\nX\r\n", b"0\r\n X: y\r\n", b"0\r\nX : y\r\n", b"1" * 2000,
+        b"0\r\ncontent-length: 5\r\n", b"0\r\nTransfer-Encoding: chunked\r\n",
         b"1 ;a\r\n", b"1; a\r\n", b"1;a =b\r\n", b"1;\r\n", b"1;a=\r\n", b'1;a="b"c\r\n',
         b'1;a="b\r\n', b"1;a b\r\n", b"1;" + b"a" * 2000,
         b"0\r\n" + b"X: yyyyyyyyyyyyyyyyyyyyyyyy\r\n" * 1000,
