@@ -17,7 +17,7 @@ _QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-
 SIZE: Final = re.compile(
     rb"([0-9A-Fa-f]{1,15})(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)*"
 )
-# Framing cannot change once the body has gone by (RFC 9110 6.5.1): whoever says so lies to somebody.
+# Framing cannot change once the body has gone by (RFC 9110 6.5.1): who says so lies to somebody.
 TRAILER: Final = re.compile(
     rb"(?!(?i:content-length|transfer-encoding):)" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*"
 )
