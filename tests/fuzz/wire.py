@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import random
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from unittest import mock
 
 from broker.gateway.answers import Answers
 from broker.gateway.browser import BrowserConnection
-from broker.gateway.ground import Ground
-from broker.gateway.journey import Journey
 from broker.gateway.plan import (
     DoorPlan,
     GatewayPlan,
@@ -24,11 +23,9 @@ from broker.gateway.plan import (
     RoutePlan,
     ServerPlan,
 )
-from broker.gateway.pool import Pool
-from broker.gateway.route import RouteTable
+from broker.gateway.server import Gateway
 from broker.gateway.upstream import ServerConnection
 from broker.site.admission import Spending
-from broker.telemetry.tracing import Tracing
 from broker.telemetry.traffic import Traffic
 from tests.support.stage import FEED, HOME, FakeClaims, FakeSessions, Recorder
 
@@ -152,19 +149,6 @@ class Transport:
             self.protocol.connection_lost(error)
 
 
-class _MemoryPool(Pool):
-    """Dials by making a transport."""
-
-    def __init__(self, plan: PoolPlan, ground: Ground, world: World) -> None:
-        super().__init__(plan, ground, ground.traffic.pool(plan.name))
-        self._world = world
-
-    async def dial(self, server: Server) -> ServerConnection:
-        connection = ServerConnection(self.ground, server)
-        self._world.dialled.append(Transport(connection))
-        return connection
-
-
 class World:
     """One gateway with one application at ``FEED`` behind ``/``, one behind ``/slash`` whose paths
     may contain encoded slashes, and the portal. ``cookie`` is a session's that has its seat."""
@@ -178,21 +162,10 @@ class World:
         self.spending = Spending(64, lambda: None, _zero)
         cell = self.spending.cell("feed", "everyone")
         cell.fence_at, cell.cap = float("inf"), 64
-        self.ground = Ground(
-            door=LIMITS,
-            clock=_zero,
-            wall_clock=_zero,
-            random=random.Random(3),
-            traffic=self.traffic,
-            access_log=self.log,
-            answers=_ANSWERS,
-            tracing=Tracing(random.Random(5).getrandbits),
-        )
-        plans = {
+        pools = {
             "feed": PoolPlan("feed", (ServerPlan.parse("http://127.0.0.1:1"),)),
             "portal": PoolPlan("portal", (ServerPlan.parse("http://127.0.0.1:2"),), portal=True),
         }
-        self.pools = {name: _MemoryPool(plan, self.ground, self) for name, plan in plans.items()}
         routes = (
             RoutePlan(b"/", "feed", body_limit=BODY_LIMIT),
             RoutePlan(b"/slash", "feed", body_limit=BODY_LIMIT, allow_encoded_slash=True),
@@ -200,11 +173,23 @@ class World:
         plan = GatewayPlan(
             LIMITS,
             (HostPlan(b"https://" + HOME, home=True), HostPlan(b"https://" + FEED, routes)),
-            plans,
+            pools,
         )
-        table = RouteTable(plan, self.pools, self.spending.cells)
-        self.journey = Journey(self.ground, table, self.sessions, FakeClaims(), self.spending)
-        self.browsers: set[BrowserConnection] = set()
+        with mock.patch("broker.gateway.server.Answers", _answers):
+            gateway = Gateway(
+                plan, self.sessions, FakeClaims(), self.spending, self.traffic, self.log, _zero,
+                _zero, random=random.Random(3),
+            )  # fmt: skip
+        self.ground, self.journey = gateway._ground, gateway._journey
+        self.pools, self.browsers = gateway._pools, gateway._browsers
+        for pool in self.pools.values():
+            setattr(pool, "dial", self._dial)  # noqa: B010  # mypy: a method of one object alone
+
+    async def _dial(self, server: Server) -> ServerConnection:
+        """In place of ``Pool.dial``: a connection is a transport in memory."""
+        connection = ServerConnection(self.ground, server)
+        self.dialled.append(Transport(connection))
+        return connection
 
     def browser(self) -> Transport:
         return Transport(
@@ -233,6 +218,10 @@ class World:
         for pool in self.pools.values():
             for server in pool.servers:
                 assert (server.in_flight, len(server.connections), len(server.idle)) == (0, 0, 0)
+
+
+def _answers() -> Answers:
+    return _ANSWERS
 
 
 def _zero() -> float:

@@ -188,8 +188,11 @@ def _header(data: bytes, most: int) -> tuple[str | None, int] | None:
 def check_proxy(data: bytes) -> None:
     """What a balancer begins with, and what its client says next."""
     expected = _expected(data)
-    for most in (4096, 1, 7):
-        assert _header(data, most) == expected
+    whole = _header(data, 4096)
+    extended = data[:13].startswith(SIGNATURE) and data[14:16] not in (b"\0\x0c", b"\0\x24")
+    assert whole == expected or (whole is None and extended), "extensions may be refused, too"
+    for most in (1, 7):
+        assert _header(data, most) == whole
 
 
 _TRUSTED: Final = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
