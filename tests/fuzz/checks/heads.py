@@ -143,7 +143,7 @@ def _response(kept: HeadReader, data: bytes) -> ResponseHead | int:
 def _response_facts(head: ResponseHead | int) -> object:
     if isinstance(head, int):
         return head
-    return (head.status, head.reason, head.lines, head.own_cookies, head.length, head.chunked,
+    return (head.status, head.start, head.lines, head.own_cookies, head.length, head.chunked,
             head.keep_alive, head.upgrade)  # fmt: skip
 
 

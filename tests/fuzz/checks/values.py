@@ -145,7 +145,7 @@ def _expected(data: bytes) -> tuple[str | None, int] | None:
         if command == 0x20 or family == 0:
             return None, 16 + size
         width = {0x11: 4, 0x21: 16}.get(family, 0)
-        if not width or size < 2 * width + 4:
+        if not width or size < 2 * width + 4 or not _extensions(data[: 16 + size], 20 + 2 * width):
             return None
         return _text(ipaddress.ip_address(data[16 : 16 + width])), 16 + size
     match = _V1.match(data[:107])
@@ -163,6 +163,36 @@ def _expected(data: bytes) -> tuple[str | None, int] | None:
         if str(int(port)).encode() != port or int(port) > 65535:
             return None
     return _text(source), match.end()
+
+
+def _extensions(header: bytes, at: int) -> bool:
+    """Whether what follows the addresses is type, length, value and so on (2.2.1), to its end, and
+    the one checksum among them (type 3) that of the header with zeros in its place (2.2.3)."""
+    sums = []
+    while at < len(header):
+        if at + 3 > len(header):
+            return False
+        kind, size = struct.unpack_from("!BH", header, at)
+        if kind == 3:
+            sums.append((at + 3, size))
+        at += 3 + size
+    if at != len(header) or len(sums) > 1 or any(size != 4 for _, size in sums):
+        return False
+    for start, _ in sums:
+        plain = header[:start] + bytes(4) + header[start + 4 :]
+        if _crc32c(plain) != int.from_bytes(header[start : start + 4], "big"):
+            return False
+    return True
+
+
+def _crc32c(data: bytes) -> int:
+    """By polynomial division, a bit at a time."""
+    rest = 0xFFFFFFFF
+    for byte in data:
+        for bit in range(8):
+            odd = (rest ^ byte >> bit) & 1
+            rest = rest >> 1 ^ (0x82F63B78 if odd else 0)
+    return rest ^ 0xFFFFFFFF
 
 
 def _text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
@@ -188,11 +218,8 @@ def _header(data: bytes, most: int) -> tuple[str | None, int] | None:
 def check_proxy(data: bytes) -> None:
     """What a balancer begins with, and what its client says next."""
     expected = _expected(data)
-    whole = _header(data, 4096)
-    extended = data[:13].startswith(SIGNATURE) and data[14:16] not in (b"\0\x0c", b"\0\x24")
-    assert whole == expected or (whole is None and extended), "extensions may be refused, too"
-    for most in (1, 7):
-        assert _header(data, most) == whole
+    for most in (4096, 1, 7):
+        assert _header(data, most) == expected
 
 
 _TRUSTED: Final = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
