@@ -44,6 +44,7 @@ IDEMPOTENT: Final = frozenset(
     (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PROPFIND", b"REPORT", b"SEARCH")
 )
 MOST_REPEATED: Final = 64 * 1024  # bytes of a request's body that are kept for a second attempt
+MOST_SILENCE: Final = 5.0  # seconds an answer may pause whose browser has perhaps left
 LONGEST_RESPONSE_HEAD: Final = 64 * 1024
 NOT_FOR_PAGES: Final = (b"content-", b"if-", b"range:", b"origin:")
 
@@ -443,8 +444,10 @@ class Exchange:
     def _watch_server(self) -> None:
         assert self.pool is not None
         if self.connection is not None:
-            due = self.ground.clock() + self.pool.deadlines.between_bytes
-            self.ground.deadlines.watch(self.connection, due)
+            pause = self.pool.deadlines.between_bytes
+            if self.browser.was_half_closed:
+                pause = min(pause, MOST_SILENCE)
+            self.ground.deadlines.watch(self.connection, self.ground.clock() + pause)
 
     # --- back-pressure: who cannot take more stops the other side
 
@@ -517,7 +520,7 @@ class Exchange:
         elif self.browser.is_full:
             self.ground.deadlines.watch(self.connection, now + deadlines.between_bytes)
         else:
-            self._truncate("backend_slow")
+            self._truncate("browser_gone" if self.browser.was_half_closed else "backend_slow")
 
     def browser_gone(self) -> None:
         self._end("browser_gone")
@@ -526,8 +529,11 @@ class Exchange:
         """The browser has no deadline while it waits for its answer."""
 
     def half_closed(self) -> bool:
-        """A browser that has said all may still read; one that leaves a running answer is gone."""
-        return self.state in (WAITING, SENT)
+        """A browser that has said all may still read. Or it is gone, which looks the same until
+        something is written: so a running answer goes on as long as it runs (``_watch_server``)."""
+        if self.state == STREAMING and not self.browser.is_full:
+            self._watch_server()
+        return True
 
     def revoke(self) -> None:
         """The session ended: this stream ends at once."""

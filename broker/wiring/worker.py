@@ -222,6 +222,14 @@ class _Worker:
             "browsers": statistics.browsers,
             "exchanges": statistics.exchanges,
             "tunnels": statistics.tunnels,
+            # What must be back where it was once nothing is in flight.
+            "held": sum(cell.used for cell in self._spending.all()),
+            "streams": sum(
+                len(session.streams)
+                for person in self._sessions.people()
+                for session in person.sessions
+            ),
+            "tasks": len(asyncio.all_tasks()),
             "servers": {
                 pool: [
                     {

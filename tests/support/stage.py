@@ -40,6 +40,9 @@ FEED = b"feed.test:8443"
 HOME = b"home.test:8443"
 WIKI = b"wiki.test"
 PATIENCE = 10.0  # seconds before a dialogue that hangs is a failure
+STALLED = (
+    64 * 1024 + 64
+)  # bytes that wait in us when a peer does not read: one read and its framing
 
 
 def boottime() -> float:
