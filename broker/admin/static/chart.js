@@ -58,19 +58,18 @@ export class Chart {
     this.shown = shown;
     this.told = told;
     const drawn = [];
+    const words = [];
     for (const share of [0, 0.5, 1]) {
       const y = Math.round(this.y(top * share)) + 0.5;
       drawn.push(svg("line", { class: "grid", x1: 0, x2: width, y1: y, y2: y }));
-      if (share) drawn.push(text("scale", 2, y + 10, this.format(top * share)));
+      if (share) words.push(text("scale", 2, y + 10, this.format(top * share)));
     }
     const ago = Math.round((last - from) / 60);
-    drawn.push(text("foot", 2, height - 4, `${ago} min ago`));
-    const now = text("foot end", width - 2, height - 4, "now");
-    drawn.push(now);
+    words.push(text("foot", 2, height - 4, `${ago} min ago`), text("foot end", width - 2, height - 4, "now"));
     const names = told.length ? told[told.length - 1].map((each) => each.name) : [];
     names.forEach((name, index) => drawn.push(...this.layer(name, index)));
     this.cursor = svg("line", { class: "cursor", y1: HEAD, y2: height - FOOT, visibility: "hidden" });
-    drawn.push(this.cursor);
+    drawn.push(...words, this.cursor);
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.svg.setAttribute("aria-label", this.summary());
     this.svg.replaceChildren(...drawn);

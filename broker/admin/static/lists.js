@@ -21,7 +21,7 @@ async function find(told = "") {
     const { sessions } = await api("GET", `sessions?employee=${encodeURIComponent(employee)}`);
     found.replaceChildren(
       el("p", { class: "note" }, [told, sessions.length ? `${employee} is logged in with ${browsers(sessions.length)}.` : `${employee} is not logged in.`].filter(Boolean).join(" ")),
-      sessions.length ? table(sessions) : null ?? "",
+      sessions.length ? table(sessions) : "",
       sessions.length && mayChange ? el("p", { class: "row" }, el("button", { type: "button", class: "danger", click: revokeAll }, "End all of them")) : "",
     );
   } catch (refusal) {
@@ -94,6 +94,7 @@ function show(entries) {
   for (const entry of entries) shown.set(entry.number, entry);
   const all = [...shown.values()].sort((a, b) => b.number - a.number);
   keep(trail, all, (entry) => entry.number, line, () => {});
+  $("no-trail").hidden = all.length > 0;
   const first = all.at(-1);
   $("older").hidden = !first || first.number <= 1;
 }
