@@ -21,22 +21,32 @@ export function followCapacity({ capacity }) {
   if (capacity === null) return;
   choices($("level-wanted"), capacity.levels);
   choices($("pool-wanted"), ["", ...Object.keys(capacity.connections.pools)], "the whole site");
-  const names = Object.entries(capacity.seats.populations);
-  keep($("open-to").querySelector(".row"), names, ([name]) => name,
-    ([name]) => el("label", {}, el("input", { type: "checkbox", name: "open_to", value: name }), el("span", {}, name)),
-    (node, [, each]) => {
-      const box = node.firstElementChild;
-      if (each.admitted && !box.disabled) box.checked = true;
-      if (!each.admitted && box.disabled) box.checked = false;
-      box.disabled = each.admitted;
-      node.title = each.admitted ? "admitted now" : "";
-    });
+  followPopulations(capacity);
   const first = seen === 0;
   if (capacity.version !== seen) {
     seen = capacity.version;
     if (first && capacity.levels.length > 1) form.elements.level.value = capacity.levels.find((name) => name !== capacity.level);
     soon();
   }
+}
+
+/** Who is admitted below a raise is admitted anyway. The others are as they are now, until touched:
+ * a new raise replaces the one in force, and whom that one let in. */
+function followPopulations({ seats, raises, configured_open_to: configured }) {
+  const level = raises.level?.open_to ?? [];
+  const below = new Set(level.length ? level : configured);
+  keep($("open-to").querySelector(".row"), Object.entries(seats.populations), ([name]) => name,
+    ([name]) => el("label", {}, el("input", { type: "checkbox", name: "open_to", value: name, input: touched }), el("span", {}, name)),
+    (node, [name, each]) => {
+      const box = node.firstElementChild;
+      box.disabled = below.has(name);
+      if (box.disabled || !box.dataset.touched) box.checked = box.disabled || each.admitted;
+      node.title = box.disabled ? "admitted anyway" : "";
+    });
+}
+
+function touched({ target }) {
+  target.dataset.touched = "yes";
 }
 
 function choices(select, values, empty) {
@@ -165,6 +175,7 @@ async function apply() {
   try {
     const done = await api("POST", `capacity/${what}`, { body, version: decided.version });
     form.elements.reason.value = "";
+    for (const box of form.querySelectorAll("[name=open_to]")) delete box.dataset.touched;
     await acknowledged(done.version, began);
   } catch (refusal) {
     tell(refusal.status === 412 ? `${refusal.message}. Look again at what would happen, then decide.` : refusal.message, "bad");
