@@ -16,6 +16,7 @@ from broker.admin.asking import body, only, version
 from broker.admin.guard import problem
 from broker.admin.operations import Operation, Parameter, openapi
 from broker.admin.orders import CapacityOrders
+from broker.admin.tokens import Tokens
 from broker.errors import ConfigurationError, LedgerAway, NotFound, Refused, Stale
 from broker.ledger.port import AuditEntry
 from broker.site.orders import Orders
@@ -23,6 +24,7 @@ from broker.site.orders import Orders
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from broker.admin.callers import Callers
     from broker.admin.processes import HostState, Processes
     from broker.ledger.port import Ledger, RevocationKind, Usage, WorkerView
     from broker.policy.capacity import Capacity
@@ -45,12 +47,14 @@ class Api:
         processes: Processes,
         propose: Callable[[Capacity | None], LimitsDocument],
         civil: Callable[[], float],
+        callers: Callers,
     ) -> None:
         self._site = site
         self._ledger = ledger
         self._processes = processes
         self._propose = propose
         self._orders = CapacityOrders(Orders(ledger, civil), ledger)
+        self._tokens = Tokens(ledger, callers, civil)
         self.operations = self._table()
 
     async def snapshot(self) -> tuple[HostState, Usage | None, Sequence[WorkerView]]:
@@ -234,6 +238,7 @@ class Api:
                 {200: "a consistent snapshot"},
             ),
             *self._orders.operations(),
+            *self._tokens.operations(),
             Operation(
                 "GET", "/pools", "Pools and their servers", self.pools, {200: "the pools"}
             ),

@@ -20,11 +20,17 @@ def in_force(capacity: Capacity | None) -> Json:
     """``level``: its name; ``levels``: those that can be asked for; ``raises``: what lies over the
     base, undermost first, by scope."""
     if capacity is None:
-        return {"level": None, "levels": [], "open_to": [], "raises": {}, "caps": []}
+        return {
+            "level": None, "levels": [], "open_to": [], "configured_open_to": [], "raises": {},
+            "caps": [],
+        }  # fmt: skip
     return {
         "level": orders.NORMAL if capacity.level is None else capacity.level.level,
         "levels": sorted({orders.NORMAL, *capacity.base.levels}),
         "open_to": list(levels.admitted_populations(capacity)),
+        "configured_open_to": [
+            name for name, each in capacity.base.populations.items() if each.admitted
+        ],
         "raises": {scope: one(change) for scope, change in levels.raises(capacity)},
         "caps": [
             {"what": cap.what, "asked": cap.asked, "ceiling": cap.ceiling}

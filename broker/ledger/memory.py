@@ -19,6 +19,7 @@ from broker.ledger.memory_seats import MemorySeats
 from broker.ledger.memory_sessions import MemorySessions
 from broker.ledger.memory_steward import MemorySteward
 from broker.ledger.port import (
+    AdminToken,
     AuditEntry,
     FormerTicket,
     Revocation,
@@ -82,6 +83,7 @@ class MemoryLedger:
         self.seats.epoch_changed()
         self.seat_sessions = MemorySessions(self.state, self.seats)
         self.stewards = MemorySteward(self.state)
+        self.admin_tokens: dict[str, AdminToken] = {}
 
     def restart(self) -> None:
         """As a restart with everything kept: another run id, hence another epoch."""
@@ -161,6 +163,31 @@ class MemoryLedger:
     async def audit(self, *, most: int, before: int = 0) -> Sequence[AuditEntry]:
         self._call()
         return self.stewards.audit(most, before)
+
+    async def figures(self) -> Mapping[str, tuple[int, Mapping[str, Figures]]]:
+        self._call()
+        return self.stewards.figures()
+
+    # --- tokens of the admin API
+
+    async def put_token(self, token: AdminToken, entry: AuditEntry) -> bool:
+        self._call()
+        if token.name in self.admin_tokens:
+            return False
+        self.admin_tokens[token.name] = token
+        await self.record(entry)
+        return True
+
+    async def drop_token(self, name: str, entry: AuditEntry) -> bool:
+        self._call()
+        if self.admin_tokens.pop(name, None) is None:
+            return False
+        await self.record(entry)
+        return True
+
+    async def tokens(self) -> Sequence[AdminToken]:
+        self._call()
+        return sorted(self.admin_tokens.values(), key=lambda token: token.name)
 
     # --- workers, grants
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SeatState = Literal["seated", "waiting", "called", "not_admitted", "learning", "gone"]
 RevocationKind = Literal["session", "employee", "population", "everybody"]
+AdminRole = Literal["viewer", "operator"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,20 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminToken:
+    """Whom the admin API lets in, by name. ``digest``: SHA-256 of the token in hexadecimal, all
+    that is kept of it. ``created_ms``, ``ends_ms`` (0: never): civil time; ``author``: who made
+    it."""
+
+    name: str
+    role: AdminRole
+    digest: str
+    created_ms: int
+    author: str
+    ends_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Stewardship:
     """``steward``: who drives ramps and ends at present. ``wall_ms``: civil time as Redis has it.
     For the steward only: ``readings``, by incarnation, the latest figures by pool of every worker
@@ -265,12 +280,31 @@ class Ledger(Protocol):
         the one who is."""
         ...
 
+    async def figures(self) -> Mapping[str, tuple[int, Mapping[str, Figures]]]:
+        """What the workers have told so, by incarnation with its age in milliseconds, for people.
+        A dead worker's may be among them until the steward has looked."""
+        ...
+
     async def record(self, entry: AuditEntry) -> int:
         """Append to the audit trail; returns the entry's number."""
         ...
 
     async def audit(self, *, most: int, before: int = 0) -> Sequence[AuditEntry]:
         """The latest ``most`` entries, oldest first; with ``before``, those with lower numbers."""
+        ...
+
+    # --- tokens of the admin API
+    async def put_token(self, token: AdminToken, entry: AuditEntry) -> bool:
+        """Let it in from now on, with ``entry`` in the audit trail; False, and nothing has changed,
+        when the name is taken."""
+        ...
+
+    async def drop_token(self, name: str, entry: AuditEntry) -> bool:
+        """Let it in no more; False, and no ``entry``, when there is none of that name."""
+        ...
+
+    async def tokens(self) -> Sequence[AdminToken]:
+        """All of them, by name."""
         ...
 
     # --- workers, grants

@@ -16,6 +16,7 @@ from broker.ledger.book_limits import BookLimits
 from broker.ledger.book_seats import BookSeats
 from broker.ledger.book_sessions import BookSessions
 from broker.ledger.book_steward import BookSteward
+from broker.ledger.book_tokens import BookTokens
 from broker.ledger.connections import FAULTS, Address, open_client
 from broker.ledger.scripts import Scripts, cancellable
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from redis.asyncio.client import PubSub
 
     from broker.ledger.port import (
+        AdminToken,
         AuditEntry,
         FormerTicket,
         Revocation,
@@ -52,6 +54,7 @@ class RedisLedger:
         self._sessions = BookSessions(scripts)
         self._steward = BookSteward(scripts)
         self._audit = BookAudit(scripts)
+        self._tokens = BookTokens(scripts)
 
     @classmethod
     async def connect(
@@ -100,11 +103,25 @@ class RedisLedger:
     ) -> Stewardship:
         return await self._steward.steward(incarnation, figures, lease_ms=lease_ms, notes=notes)
 
+    async def figures(self) -> Mapping[str, tuple[int, Mapping[str, Figures]]]:
+        return await self._steward.figures()
+
     async def record(self, entry: AuditEntry) -> int:
         return await self._audit.record(entry)
 
     async def audit(self, *, most: int, before: int = 0) -> Sequence[AuditEntry]:
         return await self._audit.audit(most=most, before=before)
+
+    # --- tokens of the admin API
+
+    async def put_token(self, token: AdminToken, entry: AuditEntry) -> bool:
+        return await self._tokens.put_token(token, entry)
+
+    async def drop_token(self, name: str, entry: AuditEntry) -> bool:
+        return await self._tokens.drop_token(name, entry)
+
+    async def tokens(self) -> Sequence[AdminToken]:
+        return await self._tokens.tokens()
 
     # --- workers, grants
 

@@ -82,7 +82,7 @@ def look(
     kept = replace(following, evidence=watch.evidence, breaches=watch.breaches)
     if not (watch.whole and following.whole and watch.opened.keys() <= readings.keys()):
         return replace(kept, verdict="incomplete", text="a worker did not report throughout")
-    seen = _difference(watch.opened, following.opened)
+    seen = difference(watch.opened, following.opened)
     responses = sum(seen.buckets)
     if responses < rule.responses:
         text = f"{responses} responses are too few to judge"
@@ -141,7 +141,7 @@ def _breach(
     return ""
 
 
-def _difference(before: Mapping[str, Figures], after: Mapping[str, Figures]) -> Figures:
+def difference(before: Mapping[str, Figures], after: Mapping[str, Figures]) -> Figures:
     """All workers together; one that started meanwhile counted from 0."""
     buckets = [0] * (len(BOUNDS) + 1)
     failed = undialled = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -9,17 +10,21 @@ from aiohttp import web
 from broker.admin.app import make_app
 from broker.admin.plan import AdminPlan, allowed_hosts, require_private
 from broker.configuration import digest, load
+from broker.directory.ldap_directory import LdapDirectory
 from broker.ledger.redis_ledger import RedisLedger
 from broker.supervisor.child import Child
 from broker.telemetry.control import ControlClient, ControlServer, control_path
 from broker.telemetry.exposition import Exposition
+from broker.wiring.admin_tls import admin_context, renew
 from broker.wiring.clocks import boot_time, civil_time
+from broker.wiring.directory import directory_plan
 from broker.wiring.limits import limits_document
 
 if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
+    from broker.directory.plan import DirectoryPlan
     from broker.policy.capacity import Capacity
     from broker.policy.limits import LimitsDocument
     from broker.settings import Settings
@@ -30,7 +35,9 @@ SHUTDOWN = 3.0  # seconds for answers under way; the supervisor waits a little l
 
 
 async def admin(settings: Settings, birth: Birth) -> None:
-    require_private(settings.admin.address)
+    tls = settings.admin.tls
+    require_private(settings.admin.address, tls=tls is not None)
+    context = None if tls is None else admin_context(tls)
     child = Child(birth.fds, reopen=lambda: None)
     ledger = await RedisLedger.connect(
         settings.ledger.url.get_secret_value(), settings.site, settings.ledger.deadline
@@ -40,7 +47,12 @@ async def admin(settings: Settings, birth: Birth) -> None:
         token=settings.admin.token.get_secret_value(),
         hosts=allowed_hosts(map(_name, child.sockets[0]), settings.admin.hosts),
         run_dir=settings.run_dir,
+        operators=settings.admin.operators or "",
+        viewers=settings.admin.viewers or "",
     )
+    directory = None
+    if plan.operators or plan.viewers:
+        directory = LdapDirectory(_few(directory_plan(settings.directory)), boot_time)
     app = make_app(
         plan,
         ledger,
@@ -48,23 +60,33 @@ async def admin(settings: Settings, birth: Birth) -> None:
         propose=lambda present: proposed(birth.configuration, present),
         clock=boot_time,
         civil=civil_time,
+        directory=directory,
     )
+
+    async def renew_certificate() -> None:
+        """All that this process keeps of what a reload could change."""
+        wanted = load(birth.configuration).admin.tls
+        if context is not None and wanted is not None:
+            renew(context, wanted)
+
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN)
     await runner.setup()
     control = ControlServer(
         control_path(settings.run_dir, "admin"),
         Exposition().render,
         lambda: {"kind": "admin"},
-        {"reload": _read_anew_anyway},
+        {"reload": renew_certificate},
     )
     try:
         async with control:
             for listening in child.sockets[0]:
-                await web.SockSite(runner, listening).start()
+                await web.SockSite(runner, listening, ssl_context=context).start()
             child.ready()
             await child.stop.wait()
     finally:
         await runner.cleanup()
+        if directory is not None:
+            await directory.close()
         await ledger.close()
 
 
@@ -84,5 +106,6 @@ def _name(listening: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _read_anew_anyway() -> None:
-    """The admin process keeps nothing of the configuration that a reload could change."""
+def _few(plan: DirectoryPlan) -> DirectoryPlan:
+    """Operators are few; employees' logins need the directory more."""
+    return replace(plan, threads=2, queue=8)

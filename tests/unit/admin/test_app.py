@@ -537,13 +537,13 @@ class TestConsole:
 
     async def test_the_page_shows_the_site(self, host: Host) -> None:
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        async with host.client.get("/console/", headers=headers) as response:
+        async with host.client.get("/console/plain", headers=headers) as response:
             page = await response.text()
             assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
         for expected in ("ready", "sales", "everyone", "http://127.0.0.1:8001", "here/boot/1"):
             assert expected in page
         host.ledger.away = True
-        async with host.client.get("/console/", headers=headers) as response:
+        async with host.client.get("/console/plain", headers=headers) as response:
             page = await response.text()
         assert "not ready" in page
         assert "Seated employees go on working" in page
@@ -562,4 +562,7 @@ class TestConsole:
         async with client.post("/console/", data={"token": TOKEN}) as response:
             assert response.status == 200
         async with client.post("/console/leave") as response:
+            assert response.status == 403  # a cookie alone proves no page of ours
+        own = {"Origin": f"http://127.0.0.1:{client.port}"}
+        async with client.post("/console/leave", headers=own) as response:
             assert response.status == 401
