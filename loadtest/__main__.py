@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -66,10 +67,8 @@ def _run(options: argparse.Namespace, ours: list[str], for_locust: list[str]) ->
             "--only-summary", "--loglevel", "WARNING", "--scenario", options.scenario,
             *ours, *for_locust,
         ]  # fmt: skip
-        # Locust's closing tables would hide the verdict.
-        return subprocess.run(
-            command, env=environment, stdout=subprocess.DEVNULL, check=False
-        ).returncode
+        environment["LOADTEST_COMMAND"] = shlex.join(["python", "-m", "loadtest", *sys.argv[1:]])
+        return subprocess.run(command, env=environment, check=False).returncode
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:

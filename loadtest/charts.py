@@ -16,14 +16,17 @@ ROLES: tuple[Role, ...] = ("main", "second", "third", "fourth", "quiet")
 ERRORS_SHOWN = 5
 
 
-def charts(evidence: Evidence, page_limit: float, login_limit: float) -> list[Chart]:
+def charts(evidence: Evidence) -> list[Chart]:
     """In the order of the page; those without data are left out by the page."""
+    promised = evidence.plan.objectives
     return [
         _seats(evidence),
         _connections(evidence),
         _traffic(evidence),
-        _latency(evidence, "page", "Pages: how long the document takes", page_limit),
-        _latency(evidence, "login", "Logins: from the form to the page behind it", login_limit),
+        _latency(evidence, "page", "Pages: how long the document takes", promised.page_p99),
+        _latency(
+            evidence, "login", "Logins: from the form to the page behind it", promised.login_p99
+        ),
         _errors(evidence),
         _machine(evidence),
         _told(evidence),

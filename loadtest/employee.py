@@ -186,7 +186,9 @@ class Employee(FastHttpUser):
             return
         self._close_holding(time.time())
         self.logged_in = False
-        page = self.browser.navigate(f"{self.crew.site.app}/.broker/logout", "log out", {})
+        page = self.browser.navigate(
+            f"{self.crew.site.app}/.broker/logout", "log out", {}, "logged out"
+        )
         if page.status != 200:
             self._failed(f"logout: {page.status}", page.url)
 
@@ -314,7 +316,9 @@ class Employee(FastHttpUser):
 
     def cut(self) -> None:
         """The network is gone, whatever the employee is doing."""
-        self.cut_at = time.time() if self.logged_in else 0.0
+        if self.logged_in:
+            self.cut_at = time.time()
+            self.crew.recorder.count("cut", self.cut_at)
         self.browser.cut()
         self.disturbed.set()
 

@@ -4,9 +4,12 @@ and writes the report.
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -56,7 +59,7 @@ class Lead:
 
     def begin(self, options: argparse.Namespace) -> None:
         events = self._environment.events
-        self._reports = options.reports
+        self._reports = Path(options.reports)
         events.test_start.add_listener(self._start)
         events.worker_report.add_listener(self._heard)
         events.quitting.add_listener(self._quit)
@@ -97,7 +100,7 @@ class Lead:
                 trouble=self._trouble,
                 started=datetime.fromtimestamp(self._began, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
                 workers=max(1, len(self._cpu)),
-                command=" ".join(["locust", *sys.argv[1:]]),
+                command=os.environ.get("LOADTEST_COMMAND") or shlex.join(["locust", *sys.argv[1:]]),
             )
         )
         folder = write(run, self._reports)

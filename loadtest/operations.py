@@ -35,27 +35,32 @@ class Operations:
         self._site = site
         self._step = step_seconds
         self._api = AdminClient(site.admin, site.admin_token)
-        self._base: dict[str, Any] | None = None
 
     def capacity(self) -> Any:
         """The broker's own account: limits, what is taken. Raises what AdminClient raises."""
         return self._api.get("capacity")
 
-    def raise_to(self, factor: float, populations: list[str], lasts: float) -> str:
+    def raise_to(
+        self, factor: float, populations: list[str], lasts: float, *, now: bool = False
+    ) -> str:
         """``broker capacity raise FACTORx --open-to ... --for ...``: returns what was done, in
-        words. The ramp goes on by itself (or, where limits are published, before this returns).
-        Raises NotPossible."""
+        words. The ramp goes on by itself (or, where limits are published, before this returns);
+        ``now``: without one. Raises NotPossible."""
         body = {
             "scale": factor,
             "open_to": populations,
             "for_seconds": max(60, math.ceil(lasts)),
             "step_seconds": max(1, round(self._step)),
+            "now": now,
             "reason": REASON,
         }
         try:
             version = self.capacity()["version"]
             self._api.post("capacity/raise", body, if_match=version)
         except NotFound:
+            if now:
+                self.publish(factor, open_to=populations)
+                return f"raised to {factor:g}x (published)"
             return self._publish_up_to(factor, populations)
         except Refused as error:
             raise NotPossible(str(error)) from error
@@ -89,15 +94,17 @@ class Operations:
         self, factor: float, *, open_to: list[str] | None = None, idle: float | None = None
     ) -> None:
         """Limits of the configured base times ``factor``. ``idle``: seats' idle time in seconds,
-        kept for later calls. Raises NotPossible."""
+        from then on part of the base, which is kept beside the configuration. Raises NotPossible.
+        """
         if not self._site.state:
             raise NotPossible("this broker has no raises, and its configuration is not at hand")
         file = Path(self._site.state) / "broker.yaml"
-        if self._base is None:
-            self._base = yaml.safe_load(file.read_text("utf-8"))
+        kept = file.with_name("broker.base.yaml")
+        base = yaml.safe_load((kept if kept.exists() else file).read_text("utf-8"))
         if idle is not None:
-            self._base["seats"]["idle"] = f"{idle:.0f}s"
-        document = multiplied(self._base, factor, open_to or [])
+            base["seats"]["idle"] = f"{idle:.0f}s"
+        kept.write_text(yaml.safe_dump(base, sort_keys=False, allow_unicode=True), "utf-8")
+        document = multiplied(base, factor, open_to or [])
         version = self.capacity()["version"]
         file.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), "utf-8")
         try:

@@ -38,9 +38,10 @@ class DemoError(Exception):
 
 
 @contextlib.contextmanager
-def own_demo(plan: Plan, environ: dict[str, str] | None = None) -> Iterator[Path]:
+def own_demo(plan: Plan, checkout: Path = CHECKOUT) -> Iterator[Path]:
     """Yields the path of its description (``ready.json``). Seats are the plan's base, times the
-    factor that the scenario begins with; the idle time is the plan's. Raises DemoError."""
+    factor that the scenario begins with; the idle time is the plan's. ``checkout``: whose broker
+    it is. Raises DemoError."""
     with tempfile.TemporaryDirectory(prefix="loadtest-demo-") as folder:
         state = Path(folder) / "demo"
         public, admin = _free_ports()
@@ -53,8 +54,8 @@ def own_demo(plan: Plan, environ: dict[str, str] | None = None) -> Iterator[Path
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            cwd=CHECKOUT,
-            env={**os.environ, **(environ or {}), "PYTHONUNBUFFERED": "1"},
+            cwd=checkout,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
         try:
             known = _ready(process)
@@ -95,10 +96,15 @@ def _ready(process: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 def _prepare(plan: Plan, site: Site) -> None:
     """Limits, idle time and who is admitted, as the scenario begins."""
-    scenario = plan.scenario
-    open_to = [] if scenario.mobile_first and scenario.factor == 1 else [*site.mobile, *site.others]
+    scenario, operations = plan.scenario, Operations(site)
+    everybody = [*site.mobile, *site.others]
     try:
-        Operations(site).publish(scenario.factor, open_to=open_to, idle=plan.idle)
+        if scenario.factor != 1:
+            operations.publish(1.0, idle=plan.idle)
+            operations.raise_to(scenario.factor, everybody, 2 * plan.seconds, now=True)
+        else:
+            open_to = [] if scenario.mobile_first else everybody
+            operations.publish(1.0, open_to=open_to, idle=plan.idle)
     except (NotPossible, BrokerError) as error:
         raise DemoError(f"the demo's limits could not be set: {error}") from error
 

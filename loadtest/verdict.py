@@ -20,12 +20,6 @@ if TYPE_CHECKING:
     from loadtest.evidence import Evidence
     from loadtest.report.model import LimitUse
 
-PAGE_P99 = 0.5  # seconds
-LOGIN_P99 = 2.0
-ERRORS = 0.1  # per cent of requests
-KEPT = 80.0  # per cent of waits no longer than the p90 that was told
-FIRST_STEP = 2.5  # seconds from the order to the first step in force: 1 s, seen once a second
-DRIFT = 1.5  # the last quarter's p99 against the first's
 TOLD_ENOUGH = 10
 BUSY = 90.0  # per cent of a core
 
@@ -47,7 +41,7 @@ def judge(evidence: Evidence) -> Run:
         objectives=[*_common(evidence, over), *_of_the_scenario(evidence)],
         over_admissions=over,
         figures=_figures(evidence, used),
-        charts=charts(evidence, PAGE_P99, LOGIN_P99),
+        charts=charts(evidence),
         marks=[*evidence.marks],
         waits=[_since(wait, evidence.began) for wait in evidence.notes.waits],
         limits=used,
@@ -61,6 +55,7 @@ def judge(evidence: Evidence) -> Run:
         pools=pools(evidence),
         notes=[*_notes(evidence)],
         parameters={
+            "site": evidence.site.home,
             "scale": f"1:{plan.scale:g}",
             "speed": f"{plan.speed:g} times",
             "employees at this scale": plan.employees,
@@ -75,30 +70,34 @@ def judge(evidence: Evidence) -> Run:
 
 
 def _common(evidence: Evidence, over: int) -> Iterator[Objective]:
+    promised = evidence.plan.objectives
     yield Objective.judge(
-        "Pages: 99 % within", evidence.latency("page", 0.99), PAGE_P99, unit="s",
+        "Pages: 99 % within", evidence.latency("page", 0.99), promised.page_p99, unit="s",
         why=_of(evidence, "page", "page views"),
     )  # fmt: skip
     yield Objective.judge(
-        "Logins: 99 % within", evidence.latency("login", 0.99), LOGIN_P99, unit="s",
+        "Logins: 99 % within", evidence.latency("login", 0.99), promised.login_p99, unit="s",
         why=_of(evidence, "login", "logins"),
     )  # fmt: skip
     requests, failures = evidence.total("requests"), evidence.total("failures")
     worst = max(evidence.notes.failures.items(), key=lambda e: e[1].count, default=None)
     yield Objective.judge(
-        "Errors, of all requests", 100 * failures / requests if requests else None, ERRORS,
+        "Errors, of all requests", 100 * failures / requests if requests else None, promised.errors,
         unit="%", why="" if worst is None else f"{failures} of {requests:,}, most: {worst[0]}",
     )  # fmt: skip
     yield Objective.judge("Admissions above a limit", over, 0)
     yield Objective.judge("Places in the queue lost", evidence.total("lost_places"), 0)
     yield Objective.judge("Thrown out of a seat in use", evidence.total("thrown_out"), 0)
     yield _leaked(evidence)
+    yield Objective.judge(
+        "WebSockets still open when all had left", evidence.last("broker_tunnels_open"), 0
+    )
     yield _waited(evidence)
     told = [w for w in evidence.notes.waits if w.told_p90 is not None and w.ended == "seated"]
     if len(told) >= TOLD_ENOUGH:
         kept = sum(wait.seconds <= (wait.told_p90 or 0) for wait in told)
         yield Objective.judge(
-            "Waits no longer than the p90 told", 100 * kept / len(told), KEPT, unit="%",
+            "Waits no longer than the p90 told", 100 * kept / len(told), promised.estimates_kept, unit="%",
             at_least=True, why=f"{kept} of {len(told)}",
         )  # fmt: skip
     if evidence.watch.samples:
@@ -145,7 +144,7 @@ def _of_the_scenario(evidence: Evidence) -> Iterator[Objective]:
                 why="; ".join(evidence.trouble),
             )  # fmt: skip
             yield Objective.judge(
-                "First step of the raise in force after", _first_step(evidence), FIRST_STEP,
+                "First step of the raise in force after", _first_step(evidence), plan.objectives.first_step,
                 unit="s",
             )  # fmt: skip
         elif step.do == "lower":
@@ -157,8 +156,10 @@ def _of_the_scenario(evidence: Evidence) -> Iterator[Objective]:
         else:
             yield Objective.judge(
                 "Back after the cut: 99 % within", evidence.latency("back", 0.99), plan.reconnect,
-                unit="s", why=_of(evidence, "back", "came back"),
+                unit="s", why=f"{evidence.count_of('back')} of {evidence.total('cut')} came back",
             )  # fmt: skip
+            missing = evidence.total("cut") - evidence.count_of("back")
+            yield Objective.judge("Never came back after the cut", missing, 0)
             yield Objective.judge(
                 "Had to log in again after the cut", evidence.total("relogins"), 0
             )
@@ -166,7 +167,9 @@ def _of_the_scenario(evidence: Evidence) -> Iterator[Objective]:
         morning = evidence.latency_between("page", 0.99, 0.1, 0.3)
         evening = evidence.latency_between("page", 0.99, 0.7, 0.9)
         drift = evening / morning if morning and evening else None
-        yield Objective.judge("p99 of pages, evening over morning", drift, DRIFT)
+        yield Objective.judge(
+            "p99 of pages, evening over morning", drift, plan.objectives.soak_drift
+        )
 
 
 def _first_step(evidence: Evidence) -> float | None:
