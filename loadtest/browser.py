@@ -183,6 +183,8 @@ class Browser:
                 if not text:
                     return
                 heard(str(text))
+        except ValueError as gone:  # of gevent, when the socket was closed under a reader
+            raise ConnectionAbortedError(str(gone)) from gone
         finally:
             self._live = None
             live.shutdown()

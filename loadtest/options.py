@@ -22,7 +22,8 @@ _OBJECTIVES = {field.name: field for field in dataclasses.fields(Objectives)}
 
 
 def add_options(parser: argparse.ArgumentParser, **more: Any) -> None:
-    """Texts and numbers only: a master sends them to its workers. ``more`` goes to every option (Locust's parser knows ``include_in_web_ui``)."""
+    """Texts and numbers only: a master sends them to its workers. ``more`` goes to every option
+    (Locust's parser knows ``include_in_web_ui``)."""
     add = parser.add_argument_group("the run").add_argument
     add("--scale", type=float, default=400.0, help="divides people and capacity: 1:400", **more)
     add("--speed", type=float, default=0.0, help="divides every duration; 0: the scenario's own",

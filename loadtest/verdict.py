@@ -97,8 +97,8 @@ def _common(evidence: Evidence, over: int) -> Iterator[Objective]:
     if len(told) >= TOLD_ENOUGH:
         kept = sum(wait.seconds <= (wait.told_p90 or 0) for wait in told)
         yield Objective.judge(
-            "Waits no longer than the p90 told", 100 * kept / len(told), promised.estimates_kept, unit="%",
-            at_least=True, why=f"{kept} of {len(told)}",
+            "Waits no longer than the p90 told", 100 * kept / len(told),
+            promised.estimates_kept, unit="%", at_least=True, why=f"{kept} of {len(told)}",
         )  # fmt: skip
     if evidence.watch.samples:
         died = evidence.grew("broker_worker_restarts_total")
@@ -144,8 +144,8 @@ def _of_the_scenario(evidence: Evidence) -> Iterator[Objective]:
                 why="; ".join(evidence.trouble),
             )  # fmt: skip
             yield Objective.judge(
-                "First step of the raise in force after", _first_step(evidence), plan.objectives.first_step,
-                unit="s",
+                "First step of the raise in force after", _first_step(evidence),
+                plan.objectives.first_step, unit="s",
             )  # fmt: skip
         elif step.do == "lower":
             base = (before or 0) * step.factor / plan.scenario.factor
