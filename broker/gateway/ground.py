@@ -40,6 +40,8 @@ class PoolTraffic(Protocol):
     sent: int
     tunnels: int
 
+    def answered(self, status: int, seconds: float) -> None: ...
+
     def observe(self, status: int, seconds: float) -> None: ...
 
 

@@ -319,6 +319,7 @@ class Exchange:
         if self.server is not None and self.server.standing.failures:
             self.server.standing.succeeded()
         self.status = head.status
+        self.pool.traffic.answered(head.status, self.ground.clock() - self.began_at)
         self.keep = keep = self.keep and self.body_done and not self.ground.draining
         parts = [b"HTTP/1.1 ", head.reason, b"\r\n"]
         if head.lines:
@@ -540,6 +541,8 @@ class Exchange:
         if self.state == STREAMING:
             self._truncate(outcome)
         elif self.state != ENDED:
+            if self.pool is not None and reason is not answers.LEDGER_AWAY:
+                self.pool.traffic.answered(reason.status, self.ground.clock() - self.began_at)
             self.answer(self.journey.fallback(self, reason), outcome=outcome)
 
     def answer(

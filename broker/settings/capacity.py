@@ -67,6 +67,23 @@ class Ejection(Model):
     active check."""
 
 
+class Guard(Model):
+    """When the ramp of a raise is held, then rolled back: windows of what the servers answer."""
+
+    window: Duration = 30.0
+    """The length of a window."""
+    responses: Positive = 200
+    """A window with fewer final responses says nothing."""
+    slower: Factor = 2.0
+    """A breach: the 95th percentile to the first byte above this many times the one before,"""
+    slower_by: Duration = 0.25
+    """and above it by more than this."""
+    failed: Fraction = 0.02
+    """A breach: more than this part of the responses are 5xx."""
+    undialled: Fraction = 0.01
+    """A breach: more than this part of the attempts find no connection."""
+
+
 class ShareSettings(Model):
     """A pool's share of the site's connections."""
 
@@ -141,6 +158,8 @@ class Pool(Model):
     """Active checks of the servers."""
     ejection: Ejection = Ejection()
     """What employees' requests say of the servers."""
+    guard: Guard = Guard()
+    """What holds the ramp of a raise."""
 
 
 class Route(Model):
@@ -228,11 +247,11 @@ class Connections(Model):
 
 
 class Level(Model):
-    """A named capacity plan. Checked, but no command applies one yet."""
+    """A named capacity plan, for `broker capacity level NAME`."""
 
-    scale: Annotated[float, Field(gt=0)] = 1.0
+    scale: Annotated[float, Field(gt=0, le=1000)] = 1.0
     """Multiplies the configured numbers, each up to its ceiling."""
     open_to: list[Name] = []
     """Populations that are admitted; empty: as configured."""
-    pools: dict[Name, Annotated[float, Field(gt=0)]] = {}
+    pools: dict[Name, Annotated[float, Field(gt=0, le=1000)]] = {}
     """A scale of its own for a pool."""

@@ -53,7 +53,8 @@ def parse_address(address: str) -> tuple[str, int] | Path:
     return match["host"].strip("[]"), int(match["port"])
 
 
-def _duration(value: Any) -> Any:
+def duration(value: Any) -> Any:
+    """Seconds of a text such as 10s or 14d; numbers are seconds already. Raises ValueError."""
     if isinstance(value, bool):
         raise ValueError("should be a duration like 250ms, 10s, 15m, 12h or 14d")
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
@@ -148,7 +149,7 @@ def _schema(pattern: str) -> WithJsonSchema:
 
 
 Duration = Annotated[
-    float, BeforeValidator(_duration), Field(ge=0), _schema(r"^\d+(\.\d+)?(ms|s|m|h|d)$")
+    float, BeforeValidator(duration), Field(ge=0), _schema(r"^\d+(\.\d+)?(ms|s|m|h|d)$")
 ]
 Size = Annotated[int, BeforeValidator(_size), Field(ge=0), _schema(r"^\d+(B|KiB|MiB|GiB)$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]

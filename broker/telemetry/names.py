@@ -179,6 +179,13 @@ GUARD_STATE = Metric(
     merge="max",
 )
 
+CLOCK_SKEW = Metric(
+    "broker_clock_skew_seconds",
+    "Difference between this host's civil time and Redis'; above 5 s no raise ends by itself.",
+    "gauge",
+    merge="max",
+)
+
 # --- directory and sessions
 
 LOGINS = Metric("broker_logins_total", "Attempts to log in, by outcome.", "counter", ("outcome",))

@@ -17,6 +17,7 @@ from broker.site.admission import Spending
 from broker.site.claims import Claims
 from broker.site.ledger_time import LedgerTime
 from broker.site.session_cache import SessionCache
+from broker.site.steward import Steward
 from broker.site.sync import Sync
 from broker.site.tokens import KeyRing, Tokens
 from broker.supervisor.child import Child
@@ -92,6 +93,9 @@ class _Worker:
             self._wake,
             boot_time,
         )
+        self._steward = Steward(
+            birth.incarnation, self._ledger, self._sync, self._traffic.figures, civil_time
+        )
         self._gateway = Gateway(
             gateway_plan(settings),
             self._sessions,
@@ -135,6 +139,7 @@ class _Worker:
     async def _background(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sync.run())
+            group.create_task(self._steward.run())
             group.create_task(self._lag.run())
             group.create_task(self._flush())
 
@@ -185,6 +190,7 @@ class _Worker:
             "draining": statistics.draining,
             "learning": self._sync.learning,
             "ledger_up": self._sync.up,
+            "steward": self._steward.is_steward,
             "limits_known": self._sync.limits_known,
             "digest": self._digest,
             "browsers": statistics.browsers,
@@ -220,6 +226,7 @@ class _Worker:
                 for pool, servers in statistics().pools.items()
             },
         )
+        exposition.expose(names.CLOCK_SKEW, lambda: {(): self._steward.skew})
         exposition.expose(names.LEDGER_UP, lambda: {(): float(sync.up)})
         exposition.expose(names.LEDGER_EPOCH_CHANGES, lambda: {(): sync.epoch_changes})
         exposition.expose(names.SESSIONS_CACHED, lambda: {(): float(len(self._sessions.records()))})

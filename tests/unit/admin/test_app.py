@@ -95,7 +95,14 @@ class Host:
         hosts: set[str] = set()
         plan = AdminPlan("acme", TOKEN, cast("frozenset[str]", hosts), self.run_dir, 600.0)
         ledger = cast("Ledger", self.ledger)
-        app = make_app(plan, ledger, ControlClient(), self.propose, lambda: self.now)
+        app = make_app(
+            plan,
+            ledger,
+            ControlClient(),
+            lambda _: self.propose(),
+            lambda: self.now,
+            lambda: 1_600_000_000.0,
+        )
         server = TestServer(app)
         self.client = await self._stack.enter_async_context(TestClient(server))
         hosts |= allowed_hosts([f"127.0.0.1:{server.port}"], ["admin.corp"])
