@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from loadtest.crew import Crew
     from loadtest.scenarios import Step
 
-RAMP_STEPS = 9  # 1.25 to the ninth is 7.5: enough for six times, with one to spare
-
 
 class Lead:
     """One run. ``begin`` hooks it into Locust; the rest happens by its events."""
@@ -47,8 +45,7 @@ class Lead:
         self._watch = Watch(crew.site)
         self._operations: Operations | None = None
         if crew.site.admin and crew.site.admin_token:
-            step = crew.plan.at(RAMP_STEPS) / RAMP_STEPS
-            self._operations = Operations(crew.site, step)
+            self._operations = Operations(crew.site, crew.plan.at(1))
         self._marks: list[Mark] = []
         self._cpu: dict[str, float] = {}
         self._began = 0.0
@@ -130,7 +127,7 @@ class Lead:
         for step in self._crew.plan.scenario.steps:
             at = self._began + self._crew.plan.at(step.minute)
             gevent.sleep(max(0.0, at - time.time()))
-            self._mark({"raise": f"raise to {step.factor:g}x ordered", "lower": "lowering ordered",
+            self._mark({"raise": f"raise to {step.factor:g}x", "lower": "lowered",
                         "cut": "the network is cut"}[step.do])  # fmt: skip
             try:
                 self._do(step)
@@ -147,9 +144,9 @@ class Lead:
         site = self._crew.site
         if step.do == "raise":
             left = self._crew.plan.seconds - (time.time() - self._began)
-            self._mark(self._operations.raise_to(step.factor, [*site.mobile, *site.others], left))
+            self._operations.raise_to(step.factor, [*site.mobile, *site.others], left)
         else:
-            self._mark(self._operations.lower())
+            self._operations.lower(step.factor)
 
     def _mark(self, text: str) -> None:
         self._marks.append(Mark(at=time.time() - self._began, text=text))

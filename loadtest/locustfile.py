@@ -58,7 +58,9 @@ class Curve(LoadTestShape):
         now = self.get_run_time()  # type: ignore[no-untyped-call]
         if now >= self.plan.seconds + SETTLE_SECONDS:
             return None
-        return self.plan.present(now), float(self.plan.employees)
+        present = self.plan.present(now)
+        change = abs(present - self.get_current_user_count())  # type: ignore[no-untyped-call]
+        return present, max(100.0, 2.0 * change)
 
 
 @events.init.add_listener

@@ -5,9 +5,12 @@ gone with all its processes when the run is over.
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
+import math
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import yaml
 
 from broker.errors import BrokerError
 from loadtest.operations import NotPossible, Operations
@@ -96,17 +100,57 @@ def _ready(process: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 def _prepare(plan: Plan, site: Site) -> None:
     """Limits, idle time and who is admitted, as the scenario begins."""
-    scenario, operations = plan.scenario, Operations(site)
+    scenario = plan.scenario
     everybody = [*site.mobile, *site.others]
+    raised = scenario.factor != 1
+    open_to = [] if raised or scenario.mobile_first else everybody
+    publish(site, 1.0, open_to, plan)
+    if raised:
+        try:
+            Operations(site).raise_to(scenario.factor, everybody, 2 * plan.seconds + 600, now=True)
+        except (NotPossible, BrokerError) as error:
+            raise DemoError(f"the demo could not be raised: {error}") from error
+
+
+def publish(site: Site, factor: float, open_to: list[str], plan: Plan) -> None:
+    """The demo's configuration with its limits times ``factor``, the plan's idle time, a guard as
+    fast as the plan, and these populations admitted; the first one stays the base of later calls.
+    Raises DemoError."""
+    file = Path(site.state) / "broker.yaml"
+    kept = file.with_name("broker.base.yaml")
+    if not kept.exists():
+        shutil.copyfile(file, kept)
+    document = multiplied(yaml.safe_load(kept.read_text("utf-8")), factor, open_to)
+    document["seats"]["idle"] = f"{plan.idle:.0f}s"
+    for pool in document["pools"].values():
+        pool["guard"] = {"window": f"{plan.guard_window:.0f}s", "responses": plan.guard_responses}
+    file.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), "utf-8")
     try:
-        if scenario.factor != 1:
-            operations.publish(1.0, idle=plan.idle)
-            operations.raise_to(scenario.factor, everybody, 2 * plan.seconds, now=True)
-        else:
-            open_to = [] if scenario.mobile_first else everybody
-            operations.publish(1.0, open_to=open_to, idle=plan.idle)
+        Operations(site).publish()
     except (NotPossible, BrokerError) as error:
-        raise DemoError(f"the demo's limits could not be set: {error}") from error
+        raise DemoError(f"the demo's limits could not be published: {error}") from error
+
+
+def multiplied(base: dict[str, Any], factor: float, open_to: list[str]) -> dict[str, Any]:
+    """The configuration with its seats and connections multiplied, rounded up. Pure."""
+    document: dict[str, Any] = copy.deepcopy(base)
+    _times(document["seats"], factor)
+    _times(document["connections"], factor)
+    for pool in document["pools"].values():
+        _times(pool["connections"], factor)
+        for cell in pool.get("populations", {}).values():
+            _times(cell, factor)
+    for population in document["populations"]:
+        _times(population.get("seats", {}), factor)
+        if population["name"] in open_to:
+            population["admitted"] = True
+    return document
+
+
+def _times(share: dict[str, Any], factor: float) -> None:
+    for name in ("limit", "guaranteed", "maximum"):
+        if share.get(name) is not None:
+            share[name] = math.ceil(int(share[name]) * factor)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

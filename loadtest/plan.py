@@ -106,6 +106,16 @@ class Plan:
         return max(WAIT_SECONDS / self.speed, 20.0)
 
     @property
+    def guard_window(self) -> float:
+        """Of a ramp's guard, where the demo is ours: a window for each step."""
+        return max(1.0, 30.0 / self.speed)
+
+    @property
+    def guard_responses(self) -> int:
+        """How many responses such a window needs to prove anything: 200 at the full size."""
+        return max(5, round(200 / self.scale))
+
+    @property
     def reconnect(self) -> float:
         """Within this, everybody is back after a cut of the network. TCP and TLS handshakes are
         not sped up: never below 10 s."""

@@ -95,7 +95,7 @@ _ALL = (
         "Does the directory path carry twice the storm of logins?",
         ((0, 0), (15, 0.8), (25, 0.8), (29, 0), (30, 0)),
         activity=1.25,
-        factor=14.0,
+        factor=10.0,
         speed=10.0,
     ),
     Scenario(

@@ -23,8 +23,7 @@ import msgspec
 import pytest
 
 from loadtest.model import LoadModel
-from loadtest.operations import Operations
-from loadtest.own_demo import own_demo
+from loadtest.own_demo import own_demo, publish
 from loadtest.plan import Plan
 from loadtest.report.model import Objective, Run, load
 from loadtest.scenarios import SCENARIOS
@@ -182,7 +181,7 @@ def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_lower_limit_makes_people_wait(tmp_path: Path) -> None:
     with demo("login-storm") as (description, site):
-        Operations(site).publish(0.5, open_to=[*site.mobile, *site.others])
+        publish(site, 0.05, [], plan("login-storm"))
         words = ("--site", str(description), "--objective", "wait_p95=4")
         found, said = run("login-storm", tmp_path, *words)
     assert not objective(found, "Waits for a seat").ok, said
@@ -247,7 +246,7 @@ def test_one_seat_too_many_is_counted_by_those_who_sit_in_it(tmp_path: Path) -> 
         "return math.max(0, total + 1 + kept - limits.limit - 4)",
     )
     with demo("login-storm", checkout) as (description, site):
-        Operations(site).publish(1.0, open_to=[*site.mobile, *site.others])
+        publish(site, 0.05, [], plan("login-storm"))
         found, said = run("login-storm", tmp_path / "reports", "--site", str(description))
     assert found.over_admissions > 0, said
     assert objective(found, "Admissions above").ok is False

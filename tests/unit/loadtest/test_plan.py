@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from loadtest.__main__ import _forwarded, _split
 from loadtest.crew import Crew
 from loadtest.model import LoadModel
-from loadtest.operations import multiplied
 from loadtest.options import add_options, plan_of, site_of
+from loadtest.own_demo import multiplied
 from loadtest.plan import Plan
+from loadtest.run_command import forwarded
 from loadtest.scenarios import SCENARIOS
 from loadtest.site import Site, SiteError, TooFewAccounts, deal
 
@@ -74,6 +74,7 @@ def test_scale_divides_people_and_speed_divides_time() -> None:
     assert full.think == pytest.approx(15 * small.think)
     assert full.idle == 15 * small.idle == 900
     assert plan(speed=600).idle == 30
+    assert plan(speed=600).seats > 10 * small.seats, "what cannot be sped up needs more seats"
     assert replace(small, idle_seconds=77).idle == 77
 
 
@@ -132,10 +133,13 @@ def test_what_is_published_is_the_base_multiplied_and_rounded_up() -> None:
 def test_options_make_a_plan_and_say_what_is_wrong_with_them() -> None:
     made = plan_of("weekday", options("--scale", "80", "--set", "live_share=0.4", "--idle", "60"))
     assert (made.employees, made.speed, made.idle, made.model.live_share) == (1000, 120, 60, 0.4)
+    strict = plan_of("weekday", options("--objective", "wait_p95=3", "--objective", "page_p99=0.2"))
+    assert (strict.longest_wait, strict.objectives.page_p99) == (3, 0.2)
     for words, fault in (
         (("--set", "lives=9"), "live_share"),
         (("--set", "employees=many"), "no number"),
         (("--scale", "0"), "above 0"),
+        (("--objective", "page_p50=1"), "page_p99"),
     ):
         with pytest.raises(SiteError, match=fault):
             plan_of("weekday", options(*words))
@@ -167,9 +171,6 @@ def test_the_site_is_put_together_from_files_options_and_the_environment(tmp_pat
     assert site_of(options(), {}, tmp_path).accounts == {"sales": ["bob"]}
 
 
-def test_words_behind_two_dashes_are_locust_s() -> None:
-    words = ["run", "--scale", "9", "weekday", "--running-demo", "--", "--processes", "2"]
-    ours, locusts = _split(words)
-    assert locusts == ["--processes", "2"]
-    assert _forwarded(ours) == ["--scale", "9"]
-    assert _split(["run", "soak"]) == (["run", "soak"], [])
+def test_what_is_not_ours_goes_to_locust() -> None:
+    words = ["--scale", "9", "weekday", "--running-demo", "--processes", "2"]
+    assert forwarded(words, "weekday") == ["--scale", "9", "--processes", "2"]

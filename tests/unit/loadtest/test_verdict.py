@@ -213,7 +213,7 @@ def test_what_people_were_told_is_held_against_what_they_waited() -> None:
 
 
 def test_a_raise_that_does_not_come_is_missed_and_says_why() -> None:
-    marks = [Mark(at=16.0, text="raise to 6x ordered")]
+    marks = [Mark(at=16.0, text="raise to 6x")]
     nothing = evidence("crisis-sixfold", marks=marks, trouble=["raise: refused"])
     assert missed(nothing)[-2:] == [
         "Seats reached, times the base",
