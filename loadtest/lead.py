@@ -17,6 +17,7 @@ import gevent
 from broker.errors import BrokerError
 from loadtest.evidence import Evidence
 from loadtest.operations import NotPossible, Operations
+from loadtest.plan import SETTLE_SECONDS
 from loadtest.progress import Progress
 from loadtest.report.model import Mark
 from loadtest.report.writing import write
@@ -143,7 +144,8 @@ class Lead:
             raise NotPossible("no admin API: set BROKER_ADMIN_URL and BROKER_ADMIN_TOKEN")
         site = self._crew.site
         if step.do == "raise":
-            left = self._crew.plan.seconds - (time.time() - self._began)
+            # It outlasts the run by a little, and ends by itself should the run be broken off.
+            left = self._crew.plan.seconds - (time.time() - self._began) + 2 * SETTLE_SECONDS
             self._operations.raise_to(step.factor, [*site.mobile, *site.others], left)
         else:
             self._operations.lower(step.factor)

@@ -75,10 +75,10 @@ _ALL = (
     Scenario(
         "crisis-sixfold",
         "Can we take six times the load?",
-        ((0, 0), (6, 0.2), (12, 0.2), (38, 1), (56, 1), (59, 0), (60, 0)),
+        ((0, 0), (6, 0.14), (14, 0.14), (38, 1), (56, 1), (59, 0), (60, 0)),
         activity=_SIXFOLD,
         mobile_first=True,
-        steps=(Step(16, "raise", 6.0),),
+        steps=(Step(14, "raise", 6.0),),
     ),
     Scenario(
         "return-to-office",

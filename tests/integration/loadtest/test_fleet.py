@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,16 @@ ITEMS: list[dict[str, Any]] = yaml.safe_load(
 )["items"]
 JOBS = {item["metadata"]["name"]: item["spec"] for item in ITEMS if item["kind"] == "Job"}
 
+#: In a process of its own: importing Locust replaces half of the standard library.
+KNOWN = """
+import json
+from locust.argument_parser import get_parser
+from loadtest.options import add_options
+parser = get_parser()
+add_options(parser)
+print(json.dumps(list(parser._option_string_actions)))
+"""
+
 
 def container(job: str) -> dict[str, Any]:
     (found,) = JOBS[job]["template"]["spec"]["containers"]
@@ -26,12 +37,12 @@ def container(job: str) -> dict[str, Any]:
 @pytest.mark.parametrize("job", JOBS)
 def test_every_option_exists_and_every_mount_has_its_volume(job: str) -> None:
     said = subprocess.run(
-        [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--help"],
-        cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
-    ).stdout  # fmt: skip
+        [sys.executable, "-c", KNOWN], cwd=ROOT, capture_output=True, check=True, timeout=60
+    ).stdout
+    known = set(json.loads(said))
     options = [word for word in container(job)["args"] if word.startswith("--")]
     assert len(options) > 3
-    assert [option for option in options if f"{option} " not in said.replace(",", " ")] == []
+    assert set(options) <= known
     volumes = {volume["name"] for volume in JOBS[job]["template"]["spec"]["volumes"]}
     assert {mount["name"] for mount in container(job)["volumeMounts"]} == volumes
 
