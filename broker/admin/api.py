@@ -104,8 +104,8 @@ class Api:
         return await self._switch_server(request, drained=False)
 
     async def _switch_server(self, request: web.Request, *, drained: bool) -> web.Response:
-        """On this host only, and until a worker starts anew: workers keep it in memory. ``missing``
-        names those that did not answer, so that nobody takes a server away too early."""
+        """On this host, over restarts too. ``missing`` names the workers that did not answer, so
+        that nobody takes a server away too early: they may be at work still, or about to start."""
         wanted = await body(request)
         server = wanted.pop("server", None)
         if wanted or not isinstance(server, str) or not server:

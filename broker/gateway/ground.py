@@ -53,6 +53,9 @@ class Traffic(Protocol):
     @property
     def refused(self) -> dict[str, int]: ...
 
+    @property
+    def handshakes(self) -> dict[str, int]: ...
+
     def pool(self, name: str) -> PoolTraffic: ...
 
 

@@ -17,6 +17,7 @@ from broker.settings.scalars import (
     Origin,
     Positive,
     Pseudonym,
+    ReadableFile,
     Server,
     Size,
     Weight,
@@ -110,7 +111,7 @@ class PoolServer(Model):
     """One server; its address alone may stand for it."""
 
     address: Server
-    """http://HOST:PORT."""
+    """http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH. A name may have several addresses."""
     weight: Weight = 1
     """Its part of the load beside the others."""
     max_connections: Positive | None = None
@@ -128,11 +129,31 @@ class PoolServer(Model):
         return {"anyOf": [{"type": "string"}, handler(core_schema)]}
 
 
+class ServerTls(Model):
+    """How the servers of a pool with https:// addresses prove themselves, and we to them."""
+
+    ca: ReadableFile | None = None
+    """The authorities that are believed, PEM; null: the system's."""
+    server_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")] | None = None
+    """What their certificates must be made out to; null: to the host of each address."""
+    minimum: Literal["1.2", "1.3"] = "1.2"
+    """The lowest TLS version that is spoken."""
+    certificate: ReadableFile | None = None
+    """What we show them, PEM, leaf first; null: nothing."""
+    key: ReadableFile | None = None
+    """Its private key, not encrypted."""
+
+
 class Pool(Model):
     """The servers of one application."""
 
     servers: list[PoolServer] = Field(min_length=1)
-    """http://HOST:PORT of each, or more about it."""
+    """The address of each, or more about it."""
+    tls: ServerTls = ServerTls()
+    """For those whose addresses are https://."""
+    resolve_every: Duration = 30.0
+    """How long the addresses of their names are taken for right. When the resolver fails, the last
+    known ones are used on."""
     sticky: bool = False
     """Whether a session stays with one server as long as that is usable, WebSockets too."""
     forwarded: bool = False

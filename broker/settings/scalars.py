@@ -30,7 +30,9 @@ _SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)\Z")
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _NUMBER = re.compile(r"\d+(\.\d+)?\Z")
 _TCP = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})\Z")
-_SERVER = re.compile(r"http://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?\Z")
+_SERVER = re.compile(
+    r"https?://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:(?P<port>\d{1,5}))?\Z|unix:/.+\Z"
+)
 _ORIGIN = re.compile(r"https://[a-z0-9.-]+(:\d{1,5})?\Z")
 
 
@@ -96,8 +98,12 @@ def _origin(value: str) -> str:
 
 
 def _server(value: str) -> str:
-    if not _SERVER.fullmatch(value):
-        raise ValueError("should be a server like http://10.0.0.7:8080, without a path")
+    match = _SERVER.fullmatch(value)
+    if match is None or int(match["port"] or 0) > 65_535:
+        raise ValueError(
+            "should be a server like http://10.0.0.7:8080 or https://feed.internal, without a "
+            "path, or unix:/PATH"
+        )
     return value
 
 

@@ -42,7 +42,7 @@ class PoolTraffic:
 
     def answered(self, status: int, seconds: float) -> None:
         """A server began its final response, or failed to and ``status`` is what we say instead;
-        ``seconds`` since the request's head was complete. What the guard of a raise looks at: a
+        ``seconds`` since it was admitted. What the guard of a raise looks at: a
         stream that lasts an hour is not a slow answer."""
         self.answers[bisect_left(BOUNDS, seconds)] += 1
         if status >= 500:
@@ -61,11 +61,12 @@ class PoolTraffic:
 
 
 class Traffic:
-    """All pools of this worker, refusals, and open connections of browsers."""
+    """All pools of this worker, refusals, TLS handshakes, and open connections of browsers."""
 
     def __init__(self) -> None:
         self.pools: dict[str, PoolTraffic] = {}
         self.refused: dict[str, int] = dict.fromkeys(names.REFUSAL_REASONS, 0)
+        self.handshakes: dict[str, int] = dict.fromkeys(names.HANDSHAKE_OUTCOMES, 0)
         self.client_connections = 0
 
     def pool(self, name: str) -> PoolTraffic:
@@ -93,6 +94,9 @@ class Traffic:
         ):
             exposition.expose(metric, self._each(attrgetter(attribute)))
         exposition.expose(names.REFUSED, lambda: {(k,): v for k, v in self.refused.items()})
+        exposition.expose(
+            names.TLS_HANDSHAKES, lambda: {(k,): v for k, v in self.handshakes.items()}
+        )
         exposition.expose(names.CLIENT_CONNECTIONS, lambda: {(): self.client_connections})
 
     def _each(self, get: Callable[[PoolTraffic], int]) -> Callable[[], Mapping[Labels, float]]:
