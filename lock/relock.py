@@ -24,7 +24,8 @@ HERE = Path(__file__).parent
 GROUPS = {
     "runtime": (),
     "demo": ("runtime",),
-    "test": ("runtime", "demo"),
+    "load": ("runtime", "demo"),
+    "test": ("runtime", "demo", "load"),
     "bench": ("runtime", "demo"),
 }
 
@@ -40,6 +41,7 @@ def wanted(pyproject: Path) -> dict[str, list[str]]:
     return {
         "runtime": project["dependencies"] + document["build-system"]["requires"],
         "demo": project["optional-dependencies"]["demo"],
+        "load": document["dependency-groups"]["load"],
         "test": document["dependency-groups"]["test"],
         "bench": document["dependency-groups"]["bench"],
     }
