@@ -2,10 +2,10 @@
 
 Fitted in logarithms, because throughput scatters in proportion; ``alone`` then has a closed form,
 and two parameters are left. An interval holds the values whose best fit is not significantly worse
-(profile likelihood: D. Bates and D. Watts, "Nonlinear Regression Analysis", Wiley 1988, ch. 6), which
-stays honest where a parameter sits on its bound of 0 and a covariance matrix would not. Intervals
-that follow each other are alike: their number is corrected by how much (first-order autocorrelation
-of the residuals).
+(profile likelihood: D. Bates and D. Watts, "Nonlinear Regression Analysis", Wiley 1988, ch. 6),
+which stays honest where a parameter sits on its bound of 0 and a covariance matrix would not.
+Intervals that follow each other are alike: their number is corrected by how much (first-order
+autocorrelation of the residuals).
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ class _Fitting:
         scatter = math.sqrt(least / max(1, len(self._n) - 3))
         law = Law(float(np.exp(np.mean(self._log + self._logs(s, k)))), s, k)
         # An exact fit has no scatter at all; then its intervals are as wide as rounding.
-        allowed = max(least, 1e-12) * (1 + stats.t.ppf((1 + CONFIDENCE) / 2, freedom) ** 2 / freedom)
+        allowed = max(least, 1e-12) * (
+            1 + stats.t.ppf((1 + CONFIDENCE) / 2, freedom) ** 2 / freedom
+        )
         return Fit(
             law,
             contention=_interval(self._over_contention, s, 1e-9, 1.0, allowed),
@@ -86,12 +88,12 @@ class _Fitting:
 
     def _logs(self, s: float, k: float) -> NDArray[np.float64]:
         n = self._n
-        loss: NDArray[np.float64] = np.log(np.maximum(1e-9, 1 + s * (n - 1) + k * n * (n - 1)))
-        return loss
+        return np.log(np.maximum(1e-9, 1 + s * (n - 1) + k * n * (n - 1)))
 
     def _residuals(self, s: float, k: float) -> NDArray[np.float64]:
-        apart: NDArray[np.float64] = self._log + self._logs(s, k)
-        return apart - apart.mean()
+        apart = self._log + self._logs(s, k)
+        centred: NDArray[np.float64] = apart - apart.mean()
+        return centred
 
     def _sum(self, s: float, k: float) -> float:
         residuals = self._residuals(s, k)

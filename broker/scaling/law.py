@@ -1,4 +1,4 @@
-"""The Universal Scalability Law (N. Gunther, "Guerrilla Capacity Planning", Springer 2007, ch. 4-6).
+"""The Universal Scalability Law (N. Gunther, "Guerrilla Capacity Planning", Springer 2007).
 
     X(n) = alone n / (1 + contention (n - 1) + coherency n (n - 1))
 

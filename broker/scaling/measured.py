@@ -1,6 +1,6 @@
 """A run as capacity planning reads it: of ``report.json`` only the step load of each pool.
 
-The form is that of ``loadtest/report/model.py`` (``Run.pools``), repeated here because the broker is
+The form is that of ``loadtest/report/model.py`` (``Run.pools``), stated again because the broker is
 installed without its load tests.
 """
 

@@ -1,35 +1,38 @@
-"""Limits documents of a simulated site, and how a raise changes them.
+"""Limits documents of a simulated site, and how a raise changes them: by the broker's own
+``policy.levels`` and ``policy.ramp``, step by step as the steward would take them.
 
-``changes`` is the seam to the raise and its ramp: everything else of the simulation takes its
-answer, a list of (when, document), and asks nothing about levels.
+``changes`` is the seam: the rest of the simulation takes its answer, a list of (when, document).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from broker.policy.limits import LimitsDocument, PoolLimits, PopulationLimits, Share
+from broker.policy.capacity import Base, Capacity, GuardRule, Raise
+from broker.policy.guard import PoolWatch
+from broker.policy.levels import in_force, with_raise
+from broker.policy.limits import LimitsDocument
+from broker.policy.ramp import begin, next_move
+from broker.policy.shares import PoolLimits, PopulationLimits, Share
 from loadtest.simulate.people import MINUTE, USUAL_IDLE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from loadtest.model import LoadModel
 
 CONNECTIONS_PER_SEAT = 0.48  # the load model's 16 k at 41 k seats, and a fifth in reserve
 
 
 @dataclass(frozen=True, slots=True)
-class Raise:
+class RaisePlan:
     """A raise to ``scale`` at ``at`` minutes, opening the site to ``open_to``; each step multiplies
-    by ``factor`` and lasts ``every_seconds``. A factor of 0: all at once."""
+    by ``factor`` and lasts ``every_seconds``, or as long as the guard's window, which is always a
+    good one here. ``factor`` None: all at once."""
 
     at: float = 35.0
     scale: float = 6.0
     open_to: tuple[str, ...] = ("managers", "sales", "everyone")
-    factor: float = 1.25
+    factor: float | None = 1.25
     every_seconds: float = 60.0
 
 
@@ -50,7 +53,7 @@ def base_document(model: LoadModel, *, idle_minutes: float = USUAL_IDLE) -> Limi
         )
         for name, limit, guaranteed in (("feed", 0.9, 0.5), ("wiki", 0.4, 0.1))
     }
-    return LimitsDocument(
+    document = LimitsDocument(
         number=1,
         digest="simulated",
         scale=1.0,
@@ -60,53 +63,47 @@ def base_document(model: LoadModel, *, idle_minutes: float = USUAL_IDLE) -> Limi
         pools=pools,
         idle_ms=round(idle_minutes * MINUTE),
     )
+    return replace(document, capacity=configured(document))
 
 
-def raised(base: LimitsDocument, scale: float, open_to: Sequence[str]) -> LimitsDocument:
-    """The configured base times ``scale``, rounded up, open to ``open_to``."""
-
-    def times(number: int) -> int:
-        return math.ceil(number * scale)
-
-    def share(own: Share) -> Share:
-        return replace(own, limit=times(own.limit), guaranteed=times(own.guaranteed))
-
-    return replace(
-        base,
-        number=base.number + 1,
-        scale=scale,
-        seats_limit=times(base.seats_limit),
-        connections_limit=times(base.connections_limit),
-        populations={
-            name: replace(
-                own,
-                admitted=own.admitted or name in open_to,
-                seats_maximum=times(own.seats_maximum),
-                seats_guaranteed=times(own.seats_guaranteed),
-            )
-            for name, own in base.populations.items()
-        },
-        pools={
-            name: replace(
-                pool,
-                connections=share(pool.connections),
-                cells={population: share(cell) for population, cell in pool.cells.items()},
-            )
-            for name, pool in base.pools.items()
-        },
+def configured(document: LimitsDocument) -> Capacity:
+    """The numbers of ``document`` as the base that a raise multiplies; no ceiling bites."""
+    return Capacity(
+        Base(
+            document.seats_limit,
+            document.connections_limit,
+            document.populations,
+            document.pools,
+            seats_ceiling=100.0,
+            connections_ceiling=100.0,
+        )
     )
 
 
-def changes(base: LimitsDocument, plan: Raise | None) -> list[tuple[int, LimitsDocument]]:
+def changes(base: LimitsDocument, plan: RaisePlan | None) -> list[tuple[int, LimitsDocument]]:
     """The documents of a day: (milliseconds, document), the first at 0."""
     days = [(0, base)]
     if plan is None:
         return days
-    at, scale = round(plan.at * MINUTE), 1.0
-    while scale < plan.scale:
-        scale = plan.scale if plan.factor <= 1 else min(plan.scale, scale * plan.factor)
-        days.append((at, replace(raised(base, scale, plan.open_to), number=len(days) + 1)))
-        at += round(plan.every_seconds * 1000)
+    now, every = round(plan.at * MINUTE), round(plan.every_seconds * 1000)
+    good = {pool: PoolWatch(now, verdict="good", evidence=1, p95=0.1) for pool in base.pools}
+    change = Raise(
+        name=2,
+        ramp=begin(1.0, plan.scale, factor=plan.factor, every_ms=every, now_ms=now),
+        author="simulation",
+        reason="lockdown",
+        began_ms=now,
+        open_to=plan.open_to,
+        baseline=dict.fromkeys(base.pools, 0.1),
+    )
+    capacity: Capacity | None = with_raise(base.capacity or configured(base), "site", change)
+    while capacity is not None:
+        document = in_force(capacity, replace(base, number=len(days) + 1))
+        if document.scale != days[-1][1].scale:
+            days.append((now, document))
+        now += max(every, GuardRule().window_ms)
+        move = next_move(capacity, good, now, now)
+        capacity = None if move is None else move.capacity
     return days
 
 

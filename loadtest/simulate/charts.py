@@ -131,7 +131,7 @@ def _ramp_name(outcome: Outcome) -> str:
     plan = outcome.plan.plan
     if plan is None:
         return "no raise"
-    if plan.factor <= 1:
+    if plan.factor is None:
         return "all at once"
     return f"x{plan.factor:g} every {plan.every_seconds:g} s"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from loadtest.model import LoadModel
-from loadtest.simulate.capacity import Raise
+from loadtest.simulate.capacity import RaisePlan
 from loadtest.simulate.charts import effect_rows
 from loadtest.simulate.outcome import Simulated, report
 from loadtest.simulate.variants import (
@@ -102,9 +102,9 @@ def command(
     click.get_current_context().exit(0 if result.ok else 1)
 
 
-def _raise(at: float, scale: float, ramp: str) -> Raise:
+def _raise(at: float, scale: float, ramp: str) -> RaisePlan:
     if ramp == "now":
-        return Raise(at=at, scale=scale, factor=0.0)
+        return RaisePlan(at=at, scale=scale, factor=None)
     factor, _, every = ramp.partition("/")
     try:
         step, seconds = float(factor), float(every.removesuffix("s"))
@@ -112,7 +112,7 @@ def _raise(at: float, scale: float, ramp: str) -> Raise:
         raise click.UsageError(f"--ramp {ramp}: say FACTOR/SECONDSs, as 1.25/60s, or now") from None
     if not 1 < step <= 100 or not 0 < seconds <= 86_400:
         raise click.UsageError(f"--ramp {ramp}: the factor is above 1, the seconds above 0")
-    return Raise(at=at, scale=scale, factor=step, every_seconds=seconds)
+    return RaisePlan(at=at, scale=scale, factor=step, every_seconds=seconds)
 
 
 def _run_all(plans: list[Plan], processes: int) -> list[Outcome]:

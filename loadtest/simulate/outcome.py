@@ -234,8 +234,8 @@ def _parameters(done: Simulated) -> dict[str, object]:
     }
     if plan.plan is not None:
         found["raise"] = {
-            "at_minute": plan.plan.at, "scale": plan.plan.scale, "step": plan.plan.factor,
-            "every_seconds": plan.plan.every_seconds,
+            "at_minute": plan.plan.at, "scale": plan.plan.scale,
+            "step": plan.plan.factor or "at once", "every_seconds": plan.plan.every_seconds,
         }  # fmt: skip
     return found
 
@@ -245,11 +245,12 @@ def notes(done: Simulated) -> list[str]:
     main = done.sites[0]
     said = [
         "These figures are simulated, not measured: invented employees in virtual time, decided by "
-        "the broker's own policy code (seats, queueing, grants).",
+        "the broker's own policy code (seats, queueing, grants, levels, ramp).",
         "Polls are not simulated one by one: who waits is present until the page is closed. On "
         "small sites mean waits lie within 15 % of those on a real ledger with every poll made "
         "(tests/integration/test_simulation_agrees.py).",
-        "Logins, the directory and the applications' servers are taken to be fast enough.",
+        "Logins, the directory and the applications' servers are taken to be fast enough, so the "
+        "guard finds every step of the ramp good.",
     ]
     if any(outcome.plan.one_for > 1 for outcome in done.sites):
         said.append(
@@ -280,19 +281,22 @@ def notes(done: Simulated) -> list[str]:
             f"nothing: {elsewhere_free(done.sites):.1%} of the seats stood free on one while "
             "somebody waited on another."
         )
-    said += [
-        f"{name}: {each.seated * main.plan.one_for:,} admissions"
-        + (
-            f", {each.waited * main.plan.one_for:,} after waiting: half up to "
-            f"{charts.minutes(each.p50)}, nine in ten up to {charts.minutes(each.p90)}, at most "
-            f"{charts.minutes(each.longest)}"
-            if each.waited
-            else ", nobody had to wait"
-        )
-        for name in main.measures.populations
-        for each in [waits(main.measures, name)]
-    ]
-    return said
+    return said + [_of_population(done, name) for name in main.measures.populations]
+
+
+def _of_population(done: Simulated, name: str) -> str:
+    """All sites together; the percentiles are those of the slowest."""
+    found = [(outcome.plan.one_for, waits(outcome.measures, name)) for outcome in done.sites]
+    text = f"{name}: {sum(by * each.seated for by, each in found):,} admissions"
+    waited = sum(by * each.waited for by, each in found)
+    if not waited:
+        return f"{text}, nobody had to wait."
+    slowest = max((each for _, each in found), key=lambda each: each.p90 or 0.0)
+    return (
+        f"{text}, {waited:,} after waiting: half up to {charts.minutes(slowest.p50)}, nine in ten "
+        f"up to {charts.minutes(slowest.p90)}, at most {charts.minutes(slowest.longest)}"
+        + (" on the slowest site." if len(found) > 1 else ".")
+    )
 
 
 def elsewhere_free(outcomes: Sequence[Outcome]) -> float:

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from loadtest.simulate.capacity import Raise, base_document, changes, shrunk
+from loadtest.simulate.capacity import RaisePlan, base_document, changes, shrunk
 from loadtest.simulate.connections import Demand, Figures, Fleet, Loss
 from loadtest.simulate.morning import Morning
 from loadtest.simulate.people import USUAL_IDLE, Habits, company
@@ -32,7 +32,7 @@ class Plan:
     name: str
     model: LoadModel
     seed: int
-    plan: Raise | None = field(default_factory=Raise)
+    plan: RaisePlan | None = field(default_factory=RaisePlan)
     idle_minutes: float = USUAL_IDLE
     one_for: int = 1
     minutes: float = 240.0
@@ -62,7 +62,7 @@ def run(plan: Plan) -> Outcome:
     return Outcome(plan, measures, morning.events, morning.book.steps, spent)
 
 
-def main_plan(model: LoadModel, seed: int, plan: Raise | None, idle_minutes: float) -> Plan:
+def main_plan(model: LoadModel, seed: int, plan: RaisePlan | None, idle_minutes: float) -> Plan:
     return Plan(
         "morning", model, seed, plan, idle_minutes, one_for=_one_for(model.employees, FULL_SIZE)
     )
@@ -80,13 +80,13 @@ def variants(main: Plan) -> list[Plan]:
     if main.plan is not None:
         plans += [
             replace(small, name="ramp-none", plan=None),
-            replace(small, name="ramp-at-once", plan=replace(main.plan, factor=0.0)),
+            replace(small, name="ramp-at-once", plan=replace(main.plan, factor=None)),
             replace(small, name="ramp-5-min", plan=replace(main.plan, every_seconds=300.0)),
         ]
     return plans
 
 
-def sites(model: LoadModel, count: int, seed: int, plan: Raise | None, idle: float,
+def sites(model: LoadModel, count: int, seed: int, plan: RaisePlan | None, idle: float,
           spread: float) -> list[Plan]:  # fmt: skip
     """Independent sites with an equal part of the employees each, whose mornings begin ``spread``
     minutes apart from the first to the last; the raise is one decision for all."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loadtest.model import LoadModel
-from loadtest.simulate.capacity import Raise, base_document, changes
+from loadtest.simulate.capacity import RaisePlan, base_document, changes
 from loadtest.simulate.morning import Morning
 from loadtest.simulate.people import Habits, company
 from tests.support.polled_morning import PolledMorning
@@ -39,7 +39,7 @@ async def test_a_morning_agrees_with_the_ledger(
     virgin_ledger: Ledger, ledger_clock: LedgerClock
 ) -> None:
     base = replace(base_document(MODEL, idle_minutes=5.0), number=0)
-    documents = changes(base, Raise(at=5.0, scale=4.0))
+    documents = changes(base, RaisePlan(at=5.0, scale=4.0))
     simulated = Morning(company(120, HABITS, 3), HABITS, documents, minutes=MINUTES).run()
     real = PolledMorning(virgin_ledger, ledger_clock, company(120, HABITS, 3), HABITS, documents)
     await real.run(MINUTES)

@@ -1,4 +1,4 @@
-"""The simulation itself: it repeats, it notices what it should, its variants differ as they must."""
+"""The simulation itself: it repeats, notices what it should, its variants differ as they must."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from loadtest.__main__ import main
 from loadtest.model import LoadModel
 from loadtest.report.model import load
 from loadtest.simulate import seat_book
-from loadtest.simulate.capacity import Raise, changes
+from loadtest.simulate.capacity import RaisePlan, changes
 from loadtest.simulate.connections import Demand, Fleet, Loss
+from loadtest.simulate.orders import SortedPeople
 from loadtest.simulate.outcome import elsewhere_free
 from loadtest.simulate.sums import evenness, most_waiting, stranded, waits
 from loadtest.simulate.variants import Outcome, Plan, run, sites
@@ -67,11 +68,11 @@ def test_seats_above_the_limit_are_noticed(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_who_is_overtaken_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def last_first(order: seat_book.SortedPeople, name: str, key: int) -> None:
+    def last_first(order: SortedPeople, name: str, key: int) -> None:
         add(order, name, -key if key < 1_000_000 else key)
 
-    add = seat_book.SortedPeople.add
-    monkeypatch.setattr(seat_book.SortedPeople, "add", last_first)
+    add = SortedPeople.add
+    monkeypatch.setattr(SortedPeople, "add", last_first)
     assert run(MORNING).measures.overtaken > 0
 
 
@@ -83,7 +84,7 @@ def test_a_longer_idle_time_makes_more_wait(morning: Outcome) -> None:
 
 
 def test_a_slow_ramp_makes_more_wait(morning: Outcome) -> None:
-    slow = run(replace(MORNING, plan=Raise(every_seconds=300.0)))
+    slow = run(replace(MORNING, plan=RaisePlan(every_seconds=300.0)))
     assert most_waiting(slow.measures) > 2 * most_waiting(morning.measures)
 
 
@@ -97,15 +98,18 @@ def test_an_aggregated_run_is_near_the_full_one() -> None:
 
 
 def test_steps_of_a_raise_are_documents() -> None:
-    found = changes(limits_document(seats=10), Raise(at=1.0, scale=2.0, factor=1.25))
+    found = changes(limits_document(seats=10), RaisePlan(at=1.0, scale=2.0, factor=1.25))
     assert [at for at, _ in found] == [0, 60_000, 120_000, 180_000, 240_000]
     assert [document.seats_limit for _, document in found] == [10, 13, 16, 20, 20]
-    assert len(changes(limits_document(), Raise(scale=6.0, factor=0.0))) == 2
+    assert [document.populations["everyone"].admitted for _, document in found] == [False] + [
+        True
+    ] * 4
+    assert len(changes(limits_document(), RaisePlan(scale=6.0, factor=None))) == 2
     assert len(changes(limits_document(), None)) == 1
 
 
 def test_independent_sites_share_nothing() -> None:
-    plans = sites(model(2000), 2, 1, Raise(), 15.0, 60.0)
+    plans = sites(model(2000), 2, 1, RaisePlan(), 15.0, 60.0)
     outcomes = [run(plan) for plan in plans]
     assert [plan.arrive_at for plan in plans] == [30.0, 90.0]
     assert outcomes[0].measures.waits != outcomes[1].measures.waits
