@@ -19,7 +19,7 @@ _NEEDED = (
 @click.command("plan")
 @click.option("--from", "run", required=True, type=click.Path(path_type=Path), metavar="RUN.json",
               help="The report.json of a load test that raised the load in steps.")  # fmt: skip
-@click.option("--scale", default=6.0, show_default=True, type=click.FloatRange(min=0, min_open=True),
+@click.option("--scale", default=6.0, show_default=True, type=click.FloatRange(0, min_open=True),
               help="What the pools are wanted to carry, as a factor on their base.")  # fmt: skip
 @click.option("--base", "bases", multiple=True, metavar="POOL=N",
               help="Exchanges in flight of a pool at scale 1; without it nothing is said in terms "
@@ -39,7 +39,8 @@ def plan(
         raise Refused(_NEEDED)
     from broker.scaling.answer import answers
     from broker.scaling.measured import read
-    from broker.scaling.words import about, as_json as in_json, breaks_first
+    from broker.scaling.words import about, breaks_first
+    from broker.scaling.words import as_json as in_json
 
     measured = read(run)
     known = _bases(bases, measured.pools)

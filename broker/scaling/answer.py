@@ -80,7 +80,7 @@ def answer(pool: str, steps: Sequence[Step], base: float | None = None) -> Answe
         why = _contradicts(good)
     if why:
         return Answer(pool, points, None, tuple(why), left_out, errors_from, base)
-    fitted = fit([n for n, _ in points], [x for _, x in points], len(found))
+    fitted = fit([n for n, _ in points], [x for _, x in points])
     return Answer(
         pool, points, fitted, tuple(_carries(fitted, found[-1])), left_out, errors_from, base
     )

@@ -58,17 +58,17 @@ def _panel(each: Answer, top: int) -> str:
     parts.append(f'<text x="{LEFT}" y="20" font-weight="600">{escape(each.pool)}</text>')
     said = f"safe up to {each.safe:.3g} in flight" if each.answered else "no answer"
     parts.append(f'<text x="{WIDTH - RIGHT}" y="20" text-anchor="end">{said}</text>')
-    for rate in _ticks(highest):
-        parts.append(
-            f'<path d="M{LEFT} {y(rate):.1f}H{WIDTH - RIGHT}" stroke="var(--grid)"/>'
-            f'<text x="{LEFT - 8}" y="{y(rate) + 4:.1f}" text-anchor="end" fill="var(--soft)">'
-            f"{rate:g}</text>"
-        )
-    for load in _ticks(farthest):
-        parts.append(
-            f'<text x="{x(load):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle" '
-            f'fill="var(--soft)">{load:g}</text>'
-        )
+    parts += [
+        f'<path d="M{LEFT} {y(rate):.1f}H{WIDTH - RIGHT}" stroke="var(--grid)"/>'
+        f'<text x="{LEFT - 8}" y="{y(rate) + 4:.1f}" text-anchor="end" fill="var(--soft)">'
+        f"{rate:g}</text>"
+        for rate in _ticks(highest)
+    ]
+    parts += [
+        f'<text x="{x(load):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle" '
+        f'fill="var(--soft)">{load:g}</text>'
+        for load in _ticks(farthest)
+    ]
     parts.append(
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle" '
         'fill="var(--soft)">exchanges in flight</text>'
