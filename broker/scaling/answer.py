@@ -24,7 +24,7 @@ SPREAD = 4.0  # the highest load at least so many times the lowest
 EXCHANGES = 50  # an interval with fewer says little
 ERRORS = 0.01  # above this share an interval measures refusals, not work
 SCATTER = 0.15  # a standard deviation above this: the load was not steady
-WIDTH = 2.0  # an interval of the knee wider than this ratio is no answer
+WIDTH = 3.0  # an interval of the knee wider than this ratio is no answer
 BEYOND = 1.5  # its upper end at most so far beyond what was measured
 LITTLE = 4.0  # in flight / throughput against the median latency
 
@@ -80,7 +80,7 @@ def answer(pool: str, steps: Sequence[Step], base: float | None = None) -> Answe
         why = _contradicts(good)
     if why:
         return Answer(pool, points, None, tuple(why), left_out, errors_from, base)
-    fitted = fit([n for n, _ in points], [x for _, x in points])
+    fitted = fit([n for n, _ in points], [x for _, x in points], len(found))
     return Answer(
         pool, points, fitted, tuple(_carries(fitted, found[-1])), left_out, errors_from, base
     )

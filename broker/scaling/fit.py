@@ -50,25 +50,26 @@ class Fit:
     points: float
 
 
-def fit(in_flight: Sequence[float], per_second: Sequence[float]) -> Fit:
-    """The points in the order of time. Raises ValueError with fewer than four, or any not above
-    0."""
+def fit(in_flight: Sequence[float], per_second: Sequence[float], levels: int) -> Fit:
+    """The points in the order of time. ``levels``: how many different loads they stand for; they
+    are worth that many at least. Raises ValueError with fewer than four, or any not above 0."""
     n, x = np.asarray(in_flight, dtype=float), np.asarray(per_second, dtype=float)
     if len(n) < 4 or len(n) != len(x) or not (np.all(n > 0) and np.all(x > 0)):
         raise ValueError("the law needs four points above 0, or more")
-    return _Fitting(n, x).fit()
+    return _Fitting(n, x, levels).fit()
 
 
 class _Fitting:
-    def __init__(self, n: NDArray[np.float64], x: NDArray[np.float64]) -> None:
+    def __init__(self, n: NDArray[np.float64], x: NDArray[np.float64], levels: int) -> None:
         self._n = n
+        self._levels = levels
         self._log = np.log(x) - np.log(n)
 
     def fit(self) -> Fit:
         s, k = min((self._best(start) for start in _STARTS), key=lambda found: self._sum(*found))
         residuals = self._residuals(s, k)
         least = float(residuals @ residuals)
-        worth = _worth(residuals)
+        worth = _worth(residuals, self._levels)
         freedom = max(1.0, worth - 3.0)
         scatter = math.sqrt(least / max(1, len(self._n) - 3))
         law = Law(float(np.exp(np.mean(self._log + self._logs(s, k)))), s, k)
@@ -166,13 +167,14 @@ def _interval(
     )
 
 
-def _worth(residuals: NDArray[np.float64]) -> float:
-    """How many independent points: n (1 - r) / (1 + r), never more than there are. The measured
-    autocorrelation is too low by (1 + 3 r) / n in short series (M. Kendall, Biometrika 1954)."""
+def _worth(residuals: NDArray[np.float64], levels: int) -> float:
+    """How many independent points: n (1 - r) / (1 + r), but not more than there are and not fewer
+    than loads: where a law that bends gently misses a sharp bend, neighbours err alike, too. The
+    measured autocorrelation is too low by (1 + 3 r) / n in short series (Kendall 1954)."""
     count = len(residuals)
     whole = float(residuals @ residuals)
     if whole <= 0.0:
         return float(count)
     measured = float(residuals[:-1] @ residuals[1:]) / whole
     r = min(0.95, max(0.0, measured + (1 + 3 * measured) / count))
-    return min(float(count), max(4.0, count * (1 - r) / (1 + r)))
+    return min(float(count), max(float(levels), count * (1 - r) / (1 + r)))

@@ -8,14 +8,14 @@ import pytest
 
 from broker.scaling.fit import Fit, fit
 from broker.scaling.law import Law
-from tests.support.step_loads import step_load
+from tests.support.step_loads import LEVELS, step_load
 
 REPEATS = 100
 
 
 def fitted(law: Law, **how: float) -> Fit:
     load = step_load(law, **how)  # type: ignore[arg-type]
-    return fit([s.in_flight for s in load], [s.per_second for s in load])
+    return fit([s.in_flight for s in load], [s.per_second for s in load], len(LEVELS))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_straight_line_has_no_knee() -> None:
 )
 def test_too_few_or_none_above_nothing(n: list[float], x: list[float]) -> None:
     with pytest.raises(ValueError, match="four points"):
-        fit(n, x)
+        fit(n, x, 3)
 
 
 def test_figures_that_say_next_to_nothing_bound_nothing() -> None:
