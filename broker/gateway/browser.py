@@ -143,6 +143,9 @@ class BrowserConnection(Connection):
         phase = self.phase
         if phase == HEAD and self._pending is None:
             self._read_head(data)
+        elif phase == TUNNEL:
+            if self.party is not None:
+                self.party.body(data, False)
         else:
             self._take(phase, data)
 
@@ -221,7 +224,10 @@ class BrowserConnection(Connection):
         try:
             if end > self.ground.door.head_limit:
                 raise ProtocolViolation("the head is too large", 431)
-            head = self.ground.reader.request(data[:end], self._fields)
+            # Who stands behind a proxy is found out from the fields and the peer, not shared.
+            known = self._fields
+            first = known is None and not self.behind_proxy
+            head = self.ground.reader.request(data[:end], known, first=first)
         except ProtocolViolation as error:
             self.refuse(error)
             return
@@ -295,8 +301,6 @@ class BrowserConnection(Connection):
                 self._end_body(after)
             if body or after is not None:
                 self._give(body, last=after is not None)
-        elif phase == TUNNEL:
-            self._give(data, last=False)
         elif phase == HEAD:
             self._more_head(data)
         elif phase == QUIET:

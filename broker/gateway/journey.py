@@ -89,6 +89,7 @@ FALLBACK: Final = {
 }
 
 MOST_ATTEMPTS: Final = 3
+NOBODY: Final[frozenset[Server]] = frozenset()
 
 _log = logging.getLogger(__name__)
 
@@ -301,9 +302,7 @@ class Journey:
         if exchange.session is not None and exchange.cookie is not None:
             exchange.renewal = self.sessions.renewal(exchange.session, exchange.cookie, now)
         session = exchange.session
-        server = pool.choose(
-            now, exchange.avoid or frozenset(), None if session is None else session.id
-        )
+        server = pool.choose(now, exchange.avoid or NOBODY, None if session is None else session.id)
         if server is None and pool.can_choose(exchange.avoid):
             retry_after = self.ground.random.randint(1, 4)
             exchange.answer(answers.NO_CONNECTION, retry_after=retry_after)

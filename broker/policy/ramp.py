@@ -27,14 +27,13 @@ LONGEST_RAMP = 200
 class Move:
     """``capacity`` should be in force. ``action`` names it in the audit trail (empty: it is no
     change of capacity, only of what is known), ``text`` says why; ``scope`` and ``change`` are the
-    raise it concerns, as it was. ``afresh``: the guard's windows begin anew for its pools."""
+    raise it concerns, as it was."""
 
     capacity: Capacity
     action: str
     text: str
     scope: str
     change: Raise
-    afresh: bool = False
 
 
 def begin(start: float, target: float, *, factor: float | None, every_ms: int, now_ms: int) -> Ramp:
@@ -67,12 +66,12 @@ def pools_of(capacity: Capacity, scope: str) -> tuple[str, ...]:
 
 
 def next_move(
-    capacity: Capacity, watches: Mapping[str, PoolWatch], now_ms: int, civil_ms: int
+    capacity: Capacity, watches: Mapping[str, PoolWatch], now_ms: int, civil_ms: int | None
 ) -> Move | None:
     """What the steward should do now, if anything: an end that is due, then one step of one ramp.
-    ``now_ms`` is ledger time; ``civil_ms`` is what a calendar shows."""
+    ``now_ms`` is ledger time; ``civil_ms`` is what a calendar shows, None while nobody is sure."""
     for scope, change in raises(capacity):
-        if change.ends_ms is not None and change.ends_ms <= civil_ms:
+        if change.ends_ms is not None and civil_ms is not None and change.ends_ms <= civil_ms:
             ended = with_raise(capacity, scope, None)
             return Move(ended, "ended", "its time is over", scope, change)
     for scope, change in raises(capacity):
@@ -100,7 +99,7 @@ def resume(capacity: Capacity, scope: str, now_ms: int) -> Move | None:
     if change is None or change.ramp.state not in ("held", "paused"):
         return None
     return _moved(
-        capacity, scope, change, "resumed", "", afresh=True,
+        capacity, scope, change, "resumed", "",
         state="climbing", why="", rolled_back=False, stepped_ms=now_ms,
     )  # fmt: skip
 
@@ -108,12 +107,12 @@ def resume(capacity: Capacity, scope: str, now_ms: int) -> Move | None:
 def _learnt(
     capacity: Capacity, scope: str, change: Raise, seen: Mapping[str, PoolWatch]
 ) -> Move | None:
-    """Where nothing was known before the raise, its first window with enough responses is what the
-    later ones are compared with."""
+    """The times known when the raise begins are what it is judged by, frozen; where nothing was
+    known, its first window with enough responses is."""
     new = {
         pool: watch.p95
         for pool, watch in seen.items()
-        if pool not in change.baseline and watch.p95 is not None and watch.evidence
+        if pool not in change.baseline and watch.p95 is not None
     }
     if not new:
         return None
@@ -131,7 +130,7 @@ def _step(
         twice = any(watch.breaches > 1 for watch in breaches.values())
         if twice and change.guard == "rollback":
             return _moved(
-                capacity, scope, change, "rolled back", why, afresh=True,
+                capacity, scope, change, "rolled back", why,
                 step=max(0, ramp.step - 1), state="held", why=why, rolled_back=True,
                 stepped_ms=now_ms,
             )  # fmt: skip
@@ -146,7 +145,7 @@ def _step(
     if at_target(ramp):
         return _moved(capacity, scope, change, "reached", _numbers(seen), state="reached")
     return _moved(
-        capacity, scope, change, "stepped", _numbers(seen), afresh=True,
+        capacity, scope, change, "stepped", _numbers(seen),
         step=ramp.step + 1, stepped_ms=now_ms,
     )  # fmt: skip
 
@@ -157,12 +156,10 @@ def _moved(
     change: Raise,
     action: str,
     text: str,
-    *,
-    afresh: bool = False,
     **ramp: object,
 ) -> Move:
     after = replace(change, ramp=replace(change.ramp, **ramp))  # type: ignore[arg-type]
-    return Move(with_raise(capacity, scope, after), action, text, scope, change, afresh)
+    return Move(with_raise(capacity, scope, after), action, text, scope, change)
 
 
 def _numbers(seen: Mapping[str, PoolWatch]) -> str:

@@ -48,11 +48,12 @@ class RunningBroker:
     async def cookie(self, app: str, employee: str, population: str = "everyone") -> str:
         """A fresh session of ``employee`` in the ledger, and its cookie for ``app``'s host."""
         self.people += 1
+        number = self.people
         ledger = await RedisLedger.connect(self.redis.url, SITE, 5.0)
         try:
             now = (await ledger.usage()).ledger_ms
             record = SessionRecord(
-                f"{self.people:032x}", employee, employee, population, (), now, now + HOURS_12
+                f"{number:032x}", employee, employee, population, (), now, now + HOURS_12
             )
             await ledger.put_session(record, most=1000)
         finally:
