@@ -8,6 +8,7 @@ import click
 
 #: Command -> (module with ``command``, one line for --help).
 _COMMANDS = {
+    "run": ("loadtest.run_command", "Employees against a broker, with a report and a verdict."),
     "simulate": ("loadtest.simulate.command", "A morning of any size, in virtual time."),
 }
 

@@ -1,6 +1,7 @@
 """``/oracle``: asking the witness, and breaking a backend on purpose.
 
-``GET /oracle`` answers what the witness saw and the behaviour in force; ``POST /oracle`` changes
+``GET /oracle`` answers what the witness saw and the behaviour in force, with ``?changes_after=N``
+only how the count in flight changed since the N-th change; ``POST /oracle`` changes
 the behaviour of all further requests until it is changed again (``mend`` ends all of it), or resets
 the counts. Only who can reach the backend itself may do that: through the broker (``X-Remote-User``
 is there) a POST is refused. Faults are made on the transport, below aiohttp, where it would not
@@ -123,6 +124,10 @@ class Oracle:
         await asyncio.Event().wait()
 
     async def _ask(self, request: web.Request) -> web.Response:
+        after = request.query.get("changes_after", "")
+        if after.isdecimal() and after.isascii():
+            changes = self.witness.changes_after(int(after))
+            return web.json_response({"backend": self.name, **changes})
         report = self.witness.report()
         report = {"backend": self.name, **report, "behaviour": self.behaviour.model_dump()}
         return web.json_response(report)

@@ -97,7 +97,7 @@ def test_the_file_is_read_back_as_it_was_and_a_later_form_is_refused() -> None:
 
 def test_the_page_says_what_was_missed() -> None:
     text = html(run(objectives=[Objective.judge("logins", 3.1, 2, unit="s", why="slow")]))
-    assert "<strong>No.</strong> 1 of 1 objectives is missed: logins." in text
+    assert "<strong>No.</strong> 1 of 1 objectives is missed: logins 3.1 s (≤ 2 s)." in text
     assert "3.1 s" in text
     assert "<strong>Yes.</strong>" in html(run())
     assert "nothing is proved" in html(run(objectives=[]))
