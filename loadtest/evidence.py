@@ -125,8 +125,7 @@ def pools(evidence: Evidence) -> dict[str, list[PoolStep]]:
         between = [sample for _, sample in samples[begin + 1 : end + 1]]
         begin = end
         for pool in sorted(evidence.site.apps):
-            flights = [each.by("broker_connections_in_use", "pool").get(pool) for each in between]
-            known = [each for each in flights if each is not None]
+            known = [each for sample in between if (each := _exchanges(sample, pool)) is not None]
             done = _grown(first, last, lambda s, p=pool: s.sum("broker_requests_total", pool=p))  # type: ignore[misc]
             bad = _grown(
                 first, last,
@@ -147,6 +146,13 @@ def pools(evidence: Evidence) -> dict[str, list[PoolStep]]:
                 )
             )
     return dict(steps)
+
+
+def _exchanges(sample: Sample, pool: str) -> float | None:
+    """In flight, less WebSockets: they load no server all the time, and end no exchange."""
+    in_use = sample.by("broker_connections_in_use", "pool").get(pool)
+    tunnels = sample.by("broker_tunnels_open", "pool").get(pool, 0.0)
+    return None if in_use is None else max(0.0, in_use - tunnels)
 
 
 def _grown(first: Sample, last: Sample, of: Callable[[Sample], float | None]) -> float | None:

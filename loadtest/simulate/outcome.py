@@ -126,7 +126,7 @@ def _figures(done: Simulated) -> list[Figure]:
         Figure(
             name="Evenness of waiting",
             value=_fairness(done),
-            text="Jain's index over the populations' mean waits: 1 is equal",
+            text="Jain's index of the populations' mean waits: 1 is equal; guarantees favour some",
         ),
         Figure(
             name="Stranded seats",
