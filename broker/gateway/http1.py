@@ -12,6 +12,7 @@ refuses, this must refuse. No I/O here, no knowledge of hosts or routes.
 from __future__ import annotations
 
 import re
+from copy import copy
 from typing import TYPE_CHECKING, Final
 
 from broker.errors import ProtocolViolation
@@ -95,6 +96,11 @@ class Fields:
                 return value.strip(b" \t")
         return None
 
+    def only(self, name: bytes) -> bytes | None:
+        """The same; None too when there are several, of which others may believe another one."""
+        several = sum(line.partition(b":")[0].lower() == name for line in self.lines) > 1
+        return None if several else self.field(name)
+
 
 class RequestHead:
     """One request head. ``upgrade`` starts as the offer in ``fields`` and may be withdrawn."""
@@ -111,16 +117,18 @@ class RequestHead:
 class ResponseHead:
     """One response head. ``start`` is our status line (``HTTP/1.1 200 OK``). ``lines`` as above;
     ``own_cookies`` are Set-Cookie lines that plant a ``__Host-broker...`` cookie;
-    ``length_line``: our Content-Length, when there is a ``length``."""
+    ``length_line``: our Content-Length, when there is a ``length``. ``dated``: there is a Date
+    among ``lines``."""
 
-    __slots__ = ("chunked", "keep_alive", "length", "length_line", "lines", "own_cookies", "start",
-                 "status", "upgrade")  # fmt: skip
+    __slots__ = ("chunked", "dated", "keep_alive", "length", "length_line", "lines", "own_cookies",
+                 "start", "status", "upgrade")  # fmt: skip
 
     def __init__(self, minor: int, status: int, start: bytes, lines: list[bytes]) -> None:
         self.status = status
         self.start = start
         self.lines = lines
         self.own_cookies: list[bytes] | None = None
+        self.dated = True
         self.length: int | None = None
         self.length_line = b""
         self.chunked = False
@@ -294,6 +302,10 @@ class HeadReader:
                 fields.cookies = None
             if b"expect" in named:
                 fields.expects = False
+            if b"traceparent" in named:
+                fields.traceparent = None
+            if b"tracestate" in named:
+                fields.tracestate = None
 
     def response(self, data: bytes) -> ResponseHead:
         """``data`` is the head without its last empty line. Raises ProtocolViolation (502)."""
@@ -303,6 +315,8 @@ class HeadReader:
         if len(lines) > 2 * self._header_count:
             raise ProtocolViolation("too many header fields", 502)
         head = ResponseHead(*start, lines)
+        if b"\r\nDate:" not in data and b"\r\ndate:" not in data.lower():
+            head.dated = False
         known = self._response_lines
         forwarded, kinds = known.forwarded, known.known
         special: list[tuple[int, bytes]] | None = None
@@ -378,6 +392,24 @@ class HeadReader:
                 head.lines = [x for x in head.lines if x.partition(b":")[0].lower() not in named]
         if b"upgrade" not in options:
             head.upgrade = None
+
+
+def forwards_left(fields: Fields) -> int | None:
+    """Max-Forwards of an OPTIONS request (RFC 9110 7.6.2); None: not said, or no number."""
+    value = fields.field(b"max-forwards")
+    return int(value) if value is not None and value.isdigit() and len(value) < 10 else None
+
+
+def forwarded_once(fields: Fields, left: int) -> Fields:
+    """The same fields with ``left`` in place of what Max-Forwards says. A copy: the browser's next
+    request may repeat them."""
+    counted = copy(fields)
+    counted.lines = [
+        b"Max-Forwards: %d" % left if line[:13].lower() == b"max-forwards:" else line
+        for line in fields.lines
+    ]
+    counted.passed = None
+    return counted
 
 
 def connection_options(value: bytes) -> list[bytes]:

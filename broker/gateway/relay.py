@@ -268,8 +268,10 @@ class Exchange:
             self.partial = b""
         while True:
             end = data.find(b"\r\n\r\n")
+            if (len(data) if end < 0 else end) > LONGEST_RESPONSE_HEAD:
+                raise ProtocolViolation("the response's head is too large", 502)
             if end < 0:
-                if len(data) > LONGEST_RESPONSE_HEAD or broken_newline(data):
+                if broken_newline(data):
                     raise ProtocolViolation("not a response head", 502)
                 self.partial = data
                 return
@@ -320,6 +322,8 @@ class Exchange:
         self.pool.traffic.answered(head.status, self.ground.clock() - since)
         self.keep = keep = self.keep and self.body_done and not self.ground.draining
         lines = [head.start, *head.lines]
+        if not head.dated:  # RFC 9110 6.6.1
+            lines.append(b"Date: " + self.ground.date())
         self.keep_server = head.keep_alive
         if self.renewal is not None or head.own_cookies is not None or self.browser.listener.hsts:
             self._own_lines(head, lines)
