@@ -57,6 +57,10 @@ class Employee(FastHttpUser):
         self.listener: gevent.Greenlet[[], None] | None = None
         self.logged_in = False
         self.seat_since: float | None = None
+        self.asked_at = 0.0
+        # Without a seat for sure: the next page is then the proof of a new admission.
+        self.seatless = True
+        self.taken_since: float | None = None
         self.active_at = 0.0
         self.cut_at = 0.0
         crew.present[id(self)] = self
@@ -107,7 +111,7 @@ class Employee(FastHttpUser):
         """A page with all that belongs to it, after login and waiting as need be; None when the
         employee was refused or gave up."""
         app = self.crew.site.app
-        began = time.time()
+        self.asked_at = began = time.time()
         page = self.browser.navigate(app + self.dice.choice(self.crew.site.paths), "open")
         for attempt in range(TRY_AGAIN):
             if page.status == 200 and page.url.startswith(app) and not page.asks_for_login:
@@ -141,6 +145,8 @@ class Employee(FastHttpUser):
             self._close_holding(sent)
         if self.seat_since is None:
             self.seat_since = now
+            self.taken_since = self.asked_at if self.seatless else None
+        self.seatless = False
         self.active_at = sent
         recorder.request("page", now, page.seconds)
         recorder.count("pages", now)
@@ -185,6 +191,7 @@ class Employee(FastHttpUser):
         if not self.logged_in:
             return
         self._close_holding(time.time())
+        self.seatless = True
         self.logged_in = False
         page = self.browser.navigate(
             f"{self.crew.site.app}/.broker/logout", "log out", {}, "logged out"
@@ -201,11 +208,14 @@ class Employee(FastHttpUser):
         told: dict[str, float | None] = {}
         waited = False
         while True:
+            asked = time.time()
             status = self._status()
             state = status.get("state")
             estimate = status.get("estimate_seconds") or {}
             if not told and estimate.get("p50") is not None:
                 told = {"p50": estimate.get("p50"), "p90": estimate.get("p90")}
+            if state in ("waiting", "learning"):
+                self.asked_at = asked
             if state in ("waiting", "called", "learning") and not waited:
                 waited = True
                 self._seat_gone(began, lost=True)
@@ -340,7 +350,12 @@ class Employee(FastHttpUser):
         if self.seat_since is not None:
             end = min(at, self._surely_until())
             self.crew.recorder.held(
-                Holding(population=self.population, began=self.seat_since, ended=end)
+                Holding(
+                    population=self.population,
+                    began=self.seat_since,
+                    ended=end,
+                    since=self.taken_since,
+                )
             )
         self.seat_since = None
 
@@ -351,6 +366,7 @@ class Employee(FastHttpUser):
             self.crew.recorder.count("thrown_out", at)
             self._failed("thrown out: the seat was lost while in use", self.population)
         self._close_holding(at)
+        self.seatless = True
 
     def _failed(self, kind: str, example: str) -> None:
         self.crew.recorder.failed(kind, time.time(), example)

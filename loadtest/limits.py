@@ -9,9 +9,10 @@ before their answer's last, also a lower bound of what the broker had in flight.
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
-from loadtest.measure.overlap import Use, allowed, use
+from loadtest.measure.overlap import Change, Use, allowed, use
 from loadtest.report.model import LimitUse
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def exchanges(evidence: Evidence) -> Use:
     """Exchanges at all servers that count, at the same time."""
     found = [change for changes in evidence.watch.changes.values() for change in changes]
     limit = _capacity(evidence, lambda capacity: capacity["connections"]["limit"])
-    return use(((at, step) for at, step, _ in found), limit)
+    return _used(found, limit)
 
 
 def limits(evidence: Evidence) -> list[LimitUse]:
@@ -79,7 +80,7 @@ def _connections(evidence: Evidence) -> Iterable[LimitUse]:
         counted = evidence.watch.changes.get(pool)
         limit = _capacity(evidence, lambda c, p=pool: c["connections"]["pools"][p]["limit"])  # type: ignore[misc]
         told = _gauge(evidence, "broker_connections_in_use", pool=pool)
-        every = None if counted is None else use(((at, step) for at, step, _ in counted), limit)
+        every = None if counted is None else _used(counted, limit)
         yield _use(f"Connections, {pool}", limit, told, every, BY_SERVERS)
         for population in sorted(shares["populations"]):
             limit = _capacity(
@@ -92,10 +93,16 @@ def _connections(evidence: Evidence) -> Iterable[LimitUse]:
             cell = (
                 None
                 if counted is None
-                else use(((at, step) for at, step, who in counted if who == population), limit)
+                else use(
+                    (Change(at, step) for at, step, who in counted if who == population), limit
+                )
             )
             if any(value for _, value in told) or (cell is not None and cell.highest):
                 yield _use(f"Connections, {pool}, {population}", limit, told, cell, BY_SERVERS)
+
+
+def _used(changes: Iterable[tuple[float, int, str]], limit: Limit) -> Use:
+    return use((Change(at, step) for at, step, _ in changes), limit)
 
 
 def _use(name: str, limit: Limit, told: Limit, counted: Use | None, by: str) -> LimitUse:
@@ -103,7 +110,7 @@ def _use(name: str, limit: Limit, told: Limit, counted: Use | None, by: str) -> 
     confessed = 0
     times = [at for at, _ in limit]
     for (_, before), (at, now) in itertools.pairwise(told):
-        if limit and now > before and now > allowed(at, times, limit):
+        if limit and now > before and now > allowed(at, at, times, limit):
             confessed += 1
     return LimitUse(
         name=name,
@@ -115,11 +122,11 @@ def _use(name: str, limit: Limit, told: Limit, counted: Use | None, by: str) -> 
     )
 
 
-def _holdings(evidence: Evidence, population: str | None) -> Iterable[tuple[float, int]]:
+def _holdings(evidence: Evidence, population: str | None) -> Iterable[Change]:
     for each in evidence.notes.holdings:
         if population is None or each.population == population:
-            yield each.began, 1
-            yield each.ended, -1
+            yield Change(each.began, 1, -math.inf if each.since is None else each.since)
+            yield Change(each.ended, -1)
 
 
 def _gauge(evidence: Evidence, name: str, **labels: str) -> Limit:

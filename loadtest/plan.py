@@ -100,10 +100,10 @@ class Plan:
 
     @property
     def longest_wait(self) -> float:
-        """What 95 % of waits may take. Polls are not sped up: never below four of them."""
+        """What 95 % of waits may take. Polls are not sped up: never below six of them."""
         if self.objectives.wait_p95 is not None:
             return self.objectives.wait_p95
-        return max(WAIT_SECONDS / self.speed, 20.0)
+        return max(WAIT_SECONDS / self.speed, 30.0)
 
     @property
     def guard_window(self) -> float:

@@ -1,20 +1,29 @@
 """How many at the same time, and whether that was ever more than allowed. Pure.
 
 A limit is known as samples; between two of them the larger one is taken, and for ``GRACE`` around,
-so that an honest change of the limit is never called an over-admission. Only *steps up* count:
-after a limit was lowered, who is in stays in.
+so that an honest change of the limit is never called an over-admission. Only *steps up* count, each
+against the limits since it may have been admitted: after a limit was lowered, who is in stays in.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 GRACE = 2.0  # seconds
+
+
+class Change(NamedTuple):
+    """``step``: +1 or -1. ``since``: when what begins may have been admitted at the earliest; None:
+    just now. Who cannot tell says -inf: then the highest limit until now is what counts."""
+
+    time: float
+    step: int
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,28 +36,34 @@ class Use:
     exceeded: int
 
 
-def use(changes: Iterable[tuple[float, int]], limit: Sequence[tuple[float, float]]) -> Use:
-    """``changes``: (time, +1 or -1). At the same instant what ends goes first: two that touch do
+def use(changes: Iterable[Change], limit: Sequence[tuple[float, float]]) -> Use:
+    """At the same instant what ends goes first: two that touch do
     not overlap. ``limit``: samples (time, limit), sorted; empty: nothing is exceeded."""
     count = highest = exceeded = 0
     points: list[tuple[float, int]] = []
     times = [time for time, _ in limit]
-    for time, step in sorted(changes):
+    for time, step, since in sorted(changes, key=lambda change: change[:2]):
         count += step
         highest = max(highest, count)
         if points and points[-1][0] == time:
             points[-1] = (time, count)
         else:
             points.append((time, count))
-        if step > 0 and limit and count > allowed(time, times, limit):
+        if (
+            step > 0
+            and limit
+            and count > allowed(time if since is None else since, time, times, limit)
+        ):
             exceeded += 1
     return Use(points, highest, exceeded)
 
 
-def allowed(time: float, times: Sequence[float], limit: Sequence[tuple[float, float]]) -> float:
-    """The highest limit that may have been in force at ``time``."""
-    first = max(0, bisect_right(times, time - GRACE) - 1)
-    last = min(len(limit) - 1, bisect_left(times, time + GRACE))
+def allowed(
+    since: float, until: float, times: Sequence[float], limit: Sequence[tuple[float, float]]
+) -> float:
+    """The highest limit that may have been in force between the two."""
+    first = max(0, bisect_right(times, since - GRACE) - 1)
+    last = min(len(limit) - 1, bisect_left(times, until + GRACE))
     return max(value for _, value in limit[first : last + 1])
 
 

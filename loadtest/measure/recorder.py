@@ -19,11 +19,13 @@ class Failure(msgspec.Struct):
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
-    """An employee surely had a seat from ``began`` to ``ended``."""
+    """An employee surely had a seat from ``began`` to ``ended``. ``since``: when it was taken at
+    the earliest; None: perhaps long before, by an employee who idled and came back."""
 
     population: str
     began: float
     ended: float
+    since: float | None = None
 
 
 class Notes(msgspec.Struct):

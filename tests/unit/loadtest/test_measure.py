@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 import random
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.measure import histogram
-from loadtest.measure.overlap import GRACE, highest_by_second, use
+from loadtest.measure.overlap import GRACE, Change, Use, highest_by_second
+from loadtest.measure.overlap import use as use_of
 from loadtest.measure.recorder import Holding, Recorder
 from loadtest.report.model import Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @given(st.lists(st.floats(1e-4, 100), min_size=1), st.sampled_from([0.5, 0.9, 0.99, 1.0]))
@@ -24,6 +29,10 @@ def test_quantiles_are_within_two_per_cent_of_the_nearest_rank(
         histogram.add(buckets, {histogram.bucket(time): 1})
     exact = sorted(times)[max(1, math.ceil(q * len(times))) - 1]
     assert histogram.quantile(buckets, q) == pytest.approx(exact, rel=0.021)
+
+
+def use(changes: Sequence[tuple[float, int]], limit: Sequence[tuple[float, float]]) -> Use:
+    return use_of((Change(time, step) for time, step in changes), limit)
 
 
 def test_nothing_measured_has_no_quantile() -> None:
@@ -73,6 +82,16 @@ def test_an_honest_change_of_the_limit_is_never_an_over_admission() -> None:
     lowered = [(0.0, 5.0), (1.0, 1.0), (50.0, 1.0)]
     assert use([(0.1, 1), (1.0 + GRACE / 2, 1)], lowered).exceeded == 0
     assert use([(0.1, 1), (1.1 + GRACE, 1)], lowered).exceeded == 1
+
+
+def test_what_may_have_been_admitted_before_the_limit_was_lowered_accuses_nobody() -> None:
+    limit = [(0.0, 5.0), (10.0, 2.0), (90.0, 2.0)]
+    two = [Change(1, 1), Change(2, 1)]
+    for since, accused in ((-math.inf, 0), (9.0, 0), (12.5, 1), (None, 1)):
+        assert use_of([*two, Change(40, 1, since)], limit).exceeded == accused, since
+    # More than was ever allowed is too many, whenever they came.
+    six = [Change(40 + n, 1, -math.inf) for n in range(6)]
+    assert use_of(six, limit).exceeded == 1
 
 
 def test_two_that_touch_do_not_overlap_and_without_a_limit_nothing_is_exceeded() -> None:
