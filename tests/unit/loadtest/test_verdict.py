@@ -176,6 +176,18 @@ def test_employees_who_cannot_be_without_a_seat_count_against_the_broker() -> No
     assert missed(case) == ["Admissions above a limit"]
 
 
+def test_who_idled_and_came_back_after_lowering_is_no_new_admission() -> None:
+    low = {
+        second: values(seats_limit=2.0, site_seats_limit=2.0) for second in range(20, SECONDS + 1)
+    }
+    for since, exceeded in ((None, 0), (BEGAN + 39, 1)):
+        case = evidence(samples=low)
+        stay = [Holding(population="sales", began=BEGAN + 5, ended=BEGAN + 50)] * 2
+        back = Holding(population="sales", began=BEGAN + 40, ended=BEGAN + 50, since=since)
+        case.notes.holdings += [*stay, back]
+        assert limits(case)[0].exceeded == exceeded
+
+
 def test_servers_count_exchanges_of_site_pool_and_cell() -> None:
     five = [(10.0 + n / 10, 1, "sales") for n in range(5)]
     case = evidence(changes=[*five, *[(20.0, -1, "sales")] * 5])
@@ -196,9 +208,9 @@ def wait(seconds: float, ended: str = "seated", told: float | None = None) -> Wa
 
 def test_long_waits_are_missed_also_those_that_have_not_ended() -> None:
     case = evidence()
-    case.notes.waits += [wait(10)] * 18 + [wait(30, "waiting")] * 2 + [wait(999, "refused")]
+    case.notes.waits += [wait(10)] * 18 + [wait(31, "waiting")] * 2 + [wait(999, "refused")]
     found = objective(case, "Waits for a seat")
-    assert (found.ok, found.value) == (False, 30)
+    assert (found.ok, found.value) == (False, 31)
     assert any("no estimate" in note for note in judge(case).notes)
     assert judge(case).waits[0].began == 1.0
 
@@ -281,15 +293,16 @@ def test_pools_are_described_in_steps_for_capacity_planning() -> None:
         for code_class, each in (("2xx", 106.0), ("5xx", 1.0)):
             labels = (("code_class", code_class), ("pool", "feed"))
             found["broker_requests_total", labels] = each * second
+        # In the first half of the run half of them were fast, later none.
         for bound, ended in (
-            ("0.1", 50),
-            ("0.2", 100),
-            ("10.0", 100),
-            ("30.0", 103),
-            ("+Inf", 107),
+            ("0.1", 50 * min(second, 30)),
+            ("0.2", 100 * second),
+            ("10.0", 100 * second),
+            ("30.0", 103 * second),
+            ("+Inf", 107 * second),
         ):
             labels = (("le", bound), ("pool", "feed"))
-            found["broker_request_seconds_bucket", labels] = ended * second
+            found["broker_request_seconds_bucket", labels] = float(ended)
         return found
 
     steps = pools(evidence(samples={second: at(second) for second in range(61)}))["feed"]
@@ -299,3 +312,5 @@ def test_pools_are_described_in_steps_for_capacity_planning() -> None:
     assert one.in_flight == pytest.approx(50 * 0.05 + 50 * 0.15)
     assert one.p50 == pytest.approx(0.1)
     assert one.p95 == pytest.approx(0.19)
+    assert steps[9].p50 == pytest.approx(0.15)
+    assert steps[9].in_flight == pytest.approx(100 * 0.15)
