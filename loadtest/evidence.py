@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Points = list[tuple[float, float | None]]
 WINDOWS = 90  # latencies are shown of so many windows of a run
 STEPS = 60  # and pools described in so many
+LONGEST = 10.0  # seconds, a bound of the histogram: no exchange that a page waits for takes longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,9 @@ class Evidence:
 
 
 def pools(evidence: Evidence) -> dict[str, list[PoolStep]]:
-    """Load steps of each pool from the broker's own metrics, for ``broker capacity plan``."""
+    """Load steps of each pool from the broker's own metrics, for ``broker capacity plan``. What
+    lasted longer than ``LONGEST`` is a WebSocket or an event stream: it loads no server all the
+    time, and is left out."""
     samples = list(evidence.samples())
     width = max(5.0, evidence.seconds / STEPS)
     steps: dict[str, list[PoolStep]] = defaultdict(list)
@@ -122,31 +125,40 @@ def pools(evidence: Evidence) -> dict[str, list[PoolStep]]:
         (at, first), (until, last) = samples[begin], samples[end]
         if until - at < width:
             continue
-        between = [sample for _, sample in samples[begin + 1 : end + 1]]
         begin = end
         for pool in sorted(evidence.site.apps):
-            flights = [each.by("broker_connections_in_use", "pool").get(pool) for each in between]
-            known = [each for each in flights if each is not None]
             done = _grown(first, last, lambda s, p=pool: s.sum("broker_requests_total", pool=p))  # type: ignore[misc]
             bad = _grown(
                 first, last,
                 lambda s, p=pool: s.sum("broker_requests_total", pool=p, code_class="5xx"),  # type: ignore[misc]
             )  # fmt: skip
-            if not known or done is None:
+            if done is None:
                 continue
-            buckets = _buckets(first, last, pool)
+            buckets = [each for each in _buckets(first, last, pool) if each[0] <= LONGEST]
+            carried, seconds = _carried(buckets)
             steps[pool].append(
                 PoolStep(
                     at=at,
                     seconds=until - at,
-                    in_flight=sum(known) / len(known),
-                    per_second=done / (until - at),
+                    in_flight=seconds / (until - at),
+                    per_second=carried / (until - at),
                     errors=int(bad or 0),
                     p50=_quantile(buckets, 0.5),
                     p95=_quantile(buckets, 0.95),
                 )
             )
     return dict(steps)
+
+
+def _carried(buckets: list[tuple[float, float]]) -> tuple[float, float]:
+    """How many exchanges ended, and the seconds that all of them took together, each counted as the
+    middle of its bucket. Over an interval that is what was in flight on average (Little's law), and
+    far steadier than a gauge looked at once a second."""
+    ended = seconds = lower = 0.0
+    for bound, count in buckets:
+        seconds += (count - ended) * (lower + bound) / 2
+        ended, lower = count, bound
+    return ended, seconds
 
 
 def _grown(first: Sample, last: Sample, of: Callable[[Sample], float | None]) -> float | None:

@@ -24,8 +24,9 @@ HERE = Path(__file__).parent
 GROUPS = {
     "runtime": (),
     "demo": ("runtime",),
-    "load": ("runtime", "demo"),
-    "test": ("runtime", "demo", "load"),
+    "capacity": ("runtime",),
+    "load": ("runtime", "demo", "capacity"),
+    "test": ("runtime", "demo", "capacity", "load"),
     "bench": ("runtime", "demo"),
 }
 
@@ -41,6 +42,7 @@ def wanted(pyproject: Path) -> dict[str, list[str]]:
     return {
         "runtime": project["dependencies"] + document["build-system"]["requires"],
         "demo": project["optional-dependencies"]["demo"],
+        "capacity": project["optional-dependencies"]["capacity"],
         "load": document["dependency-groups"]["load"],
         "test": document["dependency-groups"]["test"],
         "bench": document["dependency-groups"]["bench"],

@@ -285,25 +285,32 @@ def test_what_could_not_be_seen_is_said() -> None:
 
 
 def test_pools_are_described_in_steps_for_capacity_planning() -> None:
+    """100 exchanges a second end, half within 0.1 s, half within 0.2 s; and 7 streams, which
+    are no exchanges."""
+
     def at(second: int) -> Values:
-        found = values(connections_in_use=4.0)
-        for code_class, each in (("2xx", 100.0), ("5xx", 1.0)):
+        found = values(connections_in_use=40.0)
+        for code_class, each in (("2xx", 106.0), ("5xx", 1.0)):
             labels = (("code_class", code_class), ("pool", "feed"))
             found["broker_requests_total", labels] = each * second
         # In the first half of the run half of them were fast, later none.
-        for bound, count in (
+        for bound, ended in (
             ("0.1", 50 * min(second, 30)),
             ("0.2", 100 * second),
-            ("+Inf", 100 * second),
+            ("10.0", 100 * second),
+            ("30.0", 103 * second),
+            ("+Inf", 107 * second),
         ):
             labels = (("le", bound), ("pool", "feed"))
-            found["broker_request_seconds_bucket", labels] = float(count)
+            found["broker_request_seconds_bucket", labels] = float(ended)
         return found
 
     steps = pools(evidence(samples={second: at(second) for second in range(61)}))["feed"]
     assert len(steps) == 12
     one = steps[3]
-    assert (one.seconds, one.in_flight, one.per_second, one.errors) == (5.0, 4.0, 101.0, 5)
+    assert (one.seconds, one.per_second, one.errors) == (5.0, 100.0, 5)
+    assert one.in_flight == pytest.approx(50 * 0.05 + 50 * 0.15)
     assert one.p50 == pytest.approx(0.1)
     assert one.p95 == pytest.approx(0.19)
     assert steps[9].p50 == pytest.approx(0.15)
+    assert steps[9].in_flight == pytest.approx(100 * 0.15)
