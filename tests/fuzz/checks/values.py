@@ -72,7 +72,7 @@ def check_cookies(data: bytes) -> None:
     )
     assert set(ours.portal.split(b"; ")) - {b""} <= set(named)
     assert not re.search(rb"(?i)(?:^|; )__host-broker(?:=|;|$)", ours.portal), "a session's"
-    assert split_cookies(ours.others) == (None, ours.others, b"")
+    assert split_cookies(ours.others) == (None, ours.others, b"", None)
     # As an application reads what is left for it. (Python's own reader also takes blanks and commas
     # for separators; browsers put neither around a session's cookie.)
     if any(set(pair) & set(b" \t,") for pair in pairs):
