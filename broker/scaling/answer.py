@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LEVELS = 5  # different loads: three parameters and something left to contradict them
 SAME_LEVEL = 1.15  # loads closer than this are one level
 SPREAD = 4.0  # the highest load at least so many times the lowest
+ALONE = 1.0  # below this exchanges hardly meet, and the law says nothing
 EXCHANGES = 50  # an interval with fewer says little
 ERRORS = 0.01  # above this share an interval measures refusals, not work
 SCATTER = 0.15  # a standard deviation above this: the load was not steady
@@ -69,7 +70,7 @@ class Answer:
 
 def answer(pool: str, steps: Sequence[Step], base: float | None = None) -> Answer:
     """``steps`` in the order of time."""
-    busy = [step for step in steps if step.in_flight >= 0.5 and step.ended >= EXCHANGES]
+    busy = [step for step in steps if step.in_flight >= ALONE and step.ended >= EXCHANGES]
     good = [step for step in busy if step.error_share <= ERRORS]
     points = tuple((step.in_flight, step.per_second) for step in good)
     errors_from = _errors_from(busy)
@@ -140,7 +141,7 @@ def _contradicts(steps: Sequence[Step]) -> list[str]:
     if ratios and not 1 / LITTLE < median(ratios) < LITTLE:
         return [
             f"in flight divided by throughput is {median(ratios):.2g} times the median latency, "
-            "which contradicts Little's law: are WebSockets or event streams counted as load?"
+            "which contradicts Little's law: perhaps WebSockets or event streams count as load"
         ]
     return []
 

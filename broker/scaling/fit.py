@@ -146,6 +146,8 @@ def _interval(
     """From ``best`` outwards to where the profile exceeds ``allowed``; within ``low`` and ``high``,
     where below ``low`` means 0 and above ``high`` unbounded."""
     centre = min(max(best, low), high)
+    # Where the best lies outside, or the profile stops a hair above the least, start from there.
+    allowed = max(allowed, profile(centre) * (1 + 1e-9))
 
     def excess(log: float) -> float:
         return profile(math.exp(log)) - allowed

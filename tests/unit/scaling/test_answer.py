@@ -109,6 +109,9 @@ def test_errors_are_left_out_and_bound_what_is_safe() -> None:
 def test_what_is_idle_or_hardly_used_says_nothing() -> None:
     idle = [msgspec.structs.replace(step, seconds=0.1) for step in step_load(LAW)]
     assert answer("feed", idle).points == ()
+    sparse = answer("feed", step_load(LAW, (0.3, 0.5, 0.6, 0.8, 0.9, 2.0)))
+    assert sparse.points == tuple(point for point in sparse.points if point[0] == 2.0)
+    assert "1 different loads" in only_reason(sparse)
 
 
 def test_the_tightest_pool_comes_first() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from broker.scaling.fit import Fit, fit
 from broker.scaling.law import Law
@@ -63,6 +65,25 @@ def test_a_straight_line_has_no_knee() -> None:
     found = fitted(Law(20.0, 0.0, 0.0))
     assert found.knee.high == math.inf
     assert found.contention.low == found.coherency.low == 0.0
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.01, 1e5), st.floats(0.01, 1e5)),
+        min_size=4,
+        max_size=12,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_is_measured_the_intervals_hold_the_best(
+    points: list[tuple[float, float]],
+) -> None:
+    found = fit([n for n, _ in points], [x for _, x in points], len(points))
+    law = found.law
+    assert found.contention.low <= law.contention <= found.contention.high
+    assert found.coherency.low <= law.coherency <= found.coherency.high
+    assert found.knee.low <= law.knee() or law.knee() < 1.0
+    assert law.knee() <= found.knee.high
 
 
 @pytest.mark.parametrize(
