@@ -261,6 +261,7 @@ class Api:
                 {
                     200: "taken by every process of this host",
                     400: "refused, with the reason: everything stays as it was",
+                    404: "the supervisor of this host does not answer",
                     412: "the limits have changed since that version",
                     428: "publishing without If-Match",
                 },

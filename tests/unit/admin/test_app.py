@@ -44,6 +44,7 @@ class Host:
         self.run_dir = run_dir
         self.ledger = FakeLedger()
         self.now = 1000.0
+        self.civil = 1_600_000_000.0
         self.reloads = 0
         self.refuse_reload = False
         self.wrong_file = False
@@ -102,7 +103,7 @@ class Host:
             ControlClient(),
             lambda _: self.propose(),
             lambda: self.now,
-            lambda: 1_600_000_000.0,
+            lambda: self.civil,
         )
         server = TestServer(app)
         self.client = await self._stack.enter_async_context(TestClient(server))
