@@ -132,6 +132,22 @@ class Api:
     async def waiting(self, _: web.Request) -> web.Response:
         return web.json_response(views.waiting(await self._ledger.usage()))
 
+    async def standing(self, request: web.Request) -> web.Response:
+        employee = request.match_info["employee"]
+        answer = await self._ledger.look(employee)
+        if answer.state == "gone":
+            raise NotFound(f"{employee} has no seat and does not wait")
+        return web.json_response(views.standing(employee, answer))
+
+    async def remove_ticket(self, request: web.Request) -> web.Response:
+        """The place is given up; who is still looking at the waiting page gets a new one, at the
+        end. A seat stays: sessions are revoked, not tickets."""
+        employee = request.match_info["employee"]
+        if not await self._ledger.remove_ticket(employee):
+            raise NotFound(f"{employee} does not wait")
+        await self._record(request, "removed", f"ticket of {employee}")
+        return web.json_response({"removed": True})
+
     async def sessions(self, request: web.Request) -> web.Response:
         employee = only(request, "employee")
         found = await self._ledger.sessions(employee)
@@ -199,6 +215,7 @@ class Api:
 
     def _table(self) -> tuple[Operation, ...]:
         employee = Parameter("employee", "query", "the canonical login name", required=True)
+        waiting = Parameter("employee", "path", "the canonical login name, percent-encoded")
         server = {
             "type": "object",
             "properties": {"server": {"type": "string"}},
@@ -236,6 +253,14 @@ class Api:
             Operation(
                 "GET", "/waiting", "The waiting room by population", self.waiting,
                 {200: "how many wait and are called"},
+            ),
+            Operation(
+                "GET", "/waiting/{employee}", "Where one employee stands", self.standing,
+                {200: "state and place", 404: "neither a seat nor a ticket"}, (waiting,),
+            ),
+            Operation(
+                "DELETE", "/waiting/{employee}", "Take an employee's ticket away",
+                self.remove_ticket, {200: "removed", 404: "no ticket"}, (waiting,),
             ),
             Operation(
                 "GET", "/sessions", "Sessions of one employee", self.sessions,

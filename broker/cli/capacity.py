@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from broker.cli.capacity_plan import plan
 from broker.cli.finding import api_options
 from broker.cli.output import confirm, show_drawn, show_json, show_table
 
@@ -30,6 +31,9 @@ def command() -> None:
     broker capacity show --watch
     broker capacity lower --reason "back in the office"
     """
+
+
+command.add_command(plan)
 
 
 class Scale(click.ParamType):  # type: ignore[type-arg]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from broker.ledger.port import (
         AdminToken,
         AuditEntry,
+        FormerTicket,
         Revocation,
         RevocationKind,
         SeatAnswer,
@@ -140,6 +141,15 @@ class RedisLedger:
 
     async def admit(self, employee: str, population: str) -> SeatAnswer:
         return await self._seats.admit(employee, population)
+
+    async def admit_all(self, asking: Sequence[tuple[str, str]]) -> Sequence[SeatAnswer]:
+        return await self._seats.admit_all(asking)
+
+    async def put_back(self, tickets: Sequence[FormerTicket]) -> None:
+        await self._seats.put_back(tickets)
+
+    async def remove_ticket(self, employee: str) -> bool:
+        return await self._seats.remove_ticket(employee)
 
     async def look(self, employee: str, *, present: bool = False) -> SeatAnswer:
         return await self._seats.look(employee, present=present)

@@ -22,6 +22,7 @@ from broker.site.session_cache import SessionCache
 from broker.site.steward import Steward
 from broker.site.sync import Sync
 from broker.site.tokens import KeyRing, Tokens
+from broker.site.waiting_room import WaitingRoom
 from broker.supervisor.child import Child
 from broker.telemetry import names
 from broker.telemetry.access_log import AccessLog, log_name
@@ -86,12 +87,14 @@ class _Worker:
             token_refresh=settings.sessions.token_refresh,
             lifetime=settings.sessions.lifetime,
         )
+        room = WaitingRoom(tokens, ledger_time, self._sessions.is_ended, boot_time)
         self._sync = Sync(
             WorkerBook(birth.incarnation, self._digest),
             self._ledger,
             self._spending,
             self._sessions,
             ledger_time,
+            room,
             self._wake,
             boot_time,
         )
@@ -101,7 +104,7 @@ class _Worker:
         self._gateway = Gateway(
             gateway_plan(settings),
             self._sessions,
-            Claims(self._ledger, clock=boot_time, idle=self._sync.idle),
+            Claims(self._ledger, room, clock=boot_time, idle=self._sync.idle),
             self._spending,
             self._traffic,
             self._access_log,
@@ -219,6 +222,14 @@ class _Worker:
             "browsers": statistics.browsers,
             "exchanges": statistics.exchanges,
             "tunnels": statistics.tunnels,
+            # What must be back where it was once nothing is in flight.
+            "held": sum(cell.used for cell in self._spending.all()),
+            "streams": sum(
+                len(session.streams)
+                for person in self._sessions.people()
+                for session in person.sessions
+            ),
+            "tasks": len(asyncio.all_tasks()),
             "servers": {
                 pool: [
                     {

@@ -88,13 +88,13 @@ async def test_a_raise_from_the_what_if_to_the_audit_trail(
     await page.fill("#reason", "lockdown")
     await page.get_by_role("button", name="Raise", exact=True).click()
     dialog = page.get_by_role("dialog")
-    await expect(dialog).to_contain_text("Raise the site to 6\u00d7?")
+    await expect(dialog).to_contain_text("Raise the site to 6×?")  # noqa: RUF001
     await dialog.get_by_role("button", name="Cancel").click()
     assert (await ask(demo, "GET", "capacity"))[1]["raises"] == {}
     await page.get_by_role("button", name="Raise", exact=True).click()
     await dialog.get_by_role("button", name="Raise").click()
     await expect(page.locator("#said")).to_contain_text("In force on every worker after")
-    await expect(page.locator("#ramps h3 b")).to_have_text("The site: 1.25\u00d7 of 6\u00d7")
+    await expect(page.locator("#ramps h3 b")).to_have_text("The site: 1.25× of 6×")  # noqa: RUF001
     await expect(page.locator("#ramps .pill")).to_have_text("climbing")
     status, capacity = await ask(demo, "GET", "capacity")
     assert (capacity["raises"]["site"]["reason"], capacity["scale"]) == ("lockdown", 1.25)

@@ -6,7 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from broker.errors import LedgerAway, Stale
-from broker.ledger.port import AdminToken, AuditEntry, SessionRecord, Usage, WorkerView
+from broker.ledger.port import (
+    AdminToken,
+    AuditEntry,
+    SeatAnswer,
+    SessionRecord,
+    Usage,
+    WorkerView,
+)
 from broker.policy.limits import LimitsDocument, PoolLimits, PopulationLimits, Share
 
 if TYPE_CHECKING:
@@ -40,6 +47,8 @@ USAGE = Usage(
     waiting={"everyone": 3},
     held={("feed", "sales"): 20, ("feed", "everyone"): 5},
     used={("feed", "sales"): 9},
+    estimates_shown=10,
+    estimates_kept=9,
 )
 RECORD = SessionRecord("s1", "amina", "Amina D.", "sales", (), 1, 2, 1, "192.0.2.1", "Firefox")
 
@@ -54,6 +63,7 @@ class FakeLedger:
         self.records = [RECORD]
         self.revoked: list[tuple[str, str]] = []
         self.buried: list[str] = []
+        self.tickets = {"zoë": SeatAnswer("waiting", "everyone", number=7, position=2)}
         self.published: list[LimitsDocument] = []
         self.trail: list[AuditEntry] = []
         self.admin_tokens: dict[str, AdminToken] = {}
@@ -79,6 +89,15 @@ class FakeLedger:
         self._answer()
         self.buried.append(incarnation)
         return True
+
+    async def look(self, employee: str, *, present: bool = False) -> SeatAnswer:
+        self._answer()
+        assert not present, "looking on is no presence"
+        return self.tickets.get(employee, SeatAnswer("gone"))
+
+    async def remove_ticket(self, employee: str) -> bool:
+        self._answer()
+        return self.tickets.pop(employee, None) is not None
 
     async def sessions(self, employee: str) -> Sequence[SessionRecord]:
         self._answer()

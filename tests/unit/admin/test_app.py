@@ -225,8 +225,8 @@ class TestMetrics:
             "broker_guard_state 0.0",
             "broker_ledger_up 1.0",
             "broker_workers_up 2.0",
-            "broker_wait_estimate_shown_total 0.0",
-            "broker_wait_estimate_kept_total 0.0",
+            "broker_wait_estimate_shown_total 10.0",
+            "broker_wait_estimate_kept_total 9.0",
             "broker_ledger_epoch_changes_total 0.0",
         ):
             assert expected in lines, expected
@@ -377,6 +377,20 @@ class TestApi:
     async def test_waiting(self, host: Host) -> None:
         _, body = await host.ask("/api/v1/waiting")
         assert body["populations"]["everyone"] == {"waiting": 3, "called": 0}
+        assert body["estimates"] == {"shown": 10, "kept": 9}
+
+    async def test_the_place_of_one_employee_and_its_removal(self, host: Host) -> None:
+        path = "/api/v1/waiting/zo%C3%AB"
+        assert await host.ask(path) == (
+            200,
+            {"employee": "zoë", "state": "waiting", "population": "everyone", "number": 7,
+             "position": 2, "claim_seconds": None},
+        )  # fmt: skip
+        assert (await host.ask("/api/v1/waiting/nobody"))[0] == 404
+        assert await host.ask(path, "DELETE") == (200, {"removed": True})
+        assert [entry.subject for entry in host.ledger.trail] == ["ticket of zoë"]
+        status, body = await host.ask(path, "DELETE")
+        assert (status, body["detail"]) == (404, "zoë does not wait")
 
     async def test_without_the_ledger_503(self, host: Host) -> None:
         host.ledger.away = True
