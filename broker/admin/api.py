@@ -130,7 +130,8 @@ class Api:
             _log.warning("not in the audit trail: %s", away.reason)
 
     async def waiting(self, _: web.Request) -> web.Response:
-        return web.json_response(views.waiting(await self._ledger.usage()))
+        usage = await self._ledger.usage()
+        return web.json_response(views.waiting(usage, await self._processes.state()))
 
     async def standing(self, request: web.Request) -> web.Response:
         employee = request.match_info["employee"]

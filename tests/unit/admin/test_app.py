@@ -50,6 +50,7 @@ class Host:
         self.wrong_file = False
         self.workers = {name: Traffic() for name in ("worker-0", "worker-1")}
         self.servers = {"worker-0": SERVER, "worker-1": SERVER}
+        self.estimates: dict[str, dict[str, Any]] = {}
         self.switched: list[tuple[str, str]] = []
         self._stack = AsyncExitStack()
         self.controls: dict[str, ControlServer] = {}
@@ -92,7 +93,10 @@ class Host:
             await self._serve(
                 name,
                 exposition,
-                lambda name=name: {"servers": {"feed": [self.servers[name]], "portal": [SERVER]}},
+                lambda name=name: {
+                    "servers": {"feed": [self.servers[name]], "portal": [SERVER]},
+                    "estimates": self.estimates.get(name, {}),
+                },
             )
         hosts: set[str] = set()
         plan = AdminPlan("acme", TOKEN, cast("frozenset[str]", hosts), self.run_dir, 600.0)
@@ -376,8 +380,16 @@ class TestApi:
 
     async def test_waiting(self, host: Host) -> None:
         _, body = await host.ask("/api/v1/waiting")
-        assert body["populations"]["everyone"] == {"waiting": 3, "called": 0}
+        everyone = {"waiting": 3, "called": 0, "estimate_seconds": None}
+        assert body["populations"]["everyone"] == everyone  # nobody can say
         assert body["estimates"] == {"shown": 10, "kept": 9}
+
+    async def test_what_somebody_who_comes_now_would_be_told(self, host: Host) -> None:
+        told = {"p50": 60, "p90": 150}
+        host.estimates = {"worker-0": {"everyone": None}, "worker-1": {"everyone": told}}
+        _, body = await host.ask("/api/v1/waiting")
+        assert body["populations"]["everyone"]["estimate_seconds"] == told
+        assert body["populations"]["sales"]["estimate_seconds"] is None
 
     async def test_the_place_of_one_employee_and_its_removal(self, host: Host) -> None:
         path = "/api/v1/waiting/zo%C3%AB"
