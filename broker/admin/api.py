@@ -130,7 +130,8 @@ class Api:
             _log.warning("not in the audit trail: %s", away.reason)
 
     async def waiting(self, _: web.Request) -> web.Response:
-        return web.json_response(views.waiting(await self._ledger.usage()))
+        usage = await self._ledger.usage()
+        return web.json_response(views.waiting(usage, await self._processes.state()))
 
     async def standing(self, request: web.Request) -> web.Response:
         employee = request.match_info["employee"]
@@ -286,6 +287,7 @@ class Api:
                 {
                     200: "taken by every process of this host",
                     400: "refused, with the reason: everything stays as it was",
+                    404: "the supervisor of this host does not answer",
                     412: "the limits have changed since that version",
                     428: "publishing without If-Match",
                 },

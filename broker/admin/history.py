@@ -6,17 +6,16 @@ Memory is bounded by the number of rows; what was before this process began is n
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from broker.policy.guard import Figures, difference, quantile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from broker.ledger.port import Usage
 
-Readings = dict[str, "Mapping[str, Figures]"]
+Readings = Mapping[str, Mapping[str, Figures]]
 """What each worker's servers answered since it started: by incarnation, by pool."""
 
 KEPT_EVERY = 5.0  # seconds

@@ -160,7 +160,7 @@ def _now(
             "warnings": list(found.warnings),
         },
         "capacity": capacity,
-        "waiting": None if usage is None else views.waiting(usage),
+        "waiting": None if usage is None else views.waiting(usage, host),
         "pools": views.pools(usage, host)["pools"],
         "workers": views.workers(host, usage, known)["workers"],
         "pulses": {pool: pulse.view() for pool, pulse in pulses.items()},

@@ -53,15 +53,25 @@ def capacity(usage: Usage) -> Json:
     }
 
 
-def waiting(usage: Usage) -> Json:
+def waiting(usage: Usage, host: HostState) -> Json:
     """The waiting room by population. ``estimates``: waits that ended with a call and had been told
-    how long they would last at most, and how many of them did not last longer."""
+    how long they would last at most, and how many of them did not last longer. Of a population:
+    ``estimate_seconds``, what somebody who comes now would be told; null while nobody waits, and
+    while nobody can say."""
+    told: Json = {}
+    for state in host.workers.values():
+        for name, estimate in state.get("estimates", {}).items():
+            told[name] = told.get(name) or estimate
     return {
         "waiting": sum(usage.waiting.values()),
         "called": sum(usage.called.values()),
         "estimates": {"shown": usage.estimates_shown, "kept": usage.estimates_kept},
         "populations": {
-            name: {"waiting": usage.waiting.get(name, 0), "called": usage.called.get(name, 0)}
+            name: {
+                "waiting": usage.waiting.get(name, 0),
+                "called": usage.called.get(name, 0),
+                "estimate_seconds": told.get(name),
+            }
             for name in usage.limits.populations
         },
     }

@@ -42,6 +42,14 @@ def admin(draft: Draft) -> Found:
     taken = {listener.address for listener in draft.listeners.values()}
     if draft.admin.address in taken:
         yield ("admin", "address"), "is also a public listener's"
+    directory = draft.directory
+    if directory and directory.group_attribute is None and directory.group_base is None:
+        for key in ("operators", "viewers"):
+            if getattr(draft.admin, key):
+                yield (
+                    ("admin", key),
+                    "groups are never read: give directory.group_attribute or directory.group_base",
+                )
 
 
 def hosts(draft: Draft) -> Found:

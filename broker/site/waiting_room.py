@@ -104,6 +104,14 @@ class WaitingRoom:
         place = position(queue.view.marks, queue.view.waiting, ticket.number)
         return self._waiting(session, ticket, place, queue.flow, cookie, now)
 
+    def estimates(self) -> dict[str, Estimate | None]:
+        """What somebody who comes now would be told, by population in which somebody waits."""
+        return {
+            name: estimate(queue.flow, queue.view.waiting + 1)
+            for name, queue in self._queues.items()
+            if queue.view.waiting
+        }
+
     def met(
         self, session: Session, answer: SeatAnswer, cookie: bytes | None, now: float
     ) -> Standing:

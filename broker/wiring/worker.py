@@ -87,7 +87,7 @@ class _Worker:
             token_refresh=settings.sessions.token_refresh,
             lifetime=settings.sessions.lifetime,
         )
-        room = WaitingRoom(tokens, ledger_time, self._sessions.is_ended, boot_time)
+        self._room = room = WaitingRoom(tokens, ledger_time, self._sessions.is_ended, boot_time)
         self._sync = Sync(
             WorkerBook(birth.incarnation, self._digest),
             self._ledger,
@@ -230,6 +230,10 @@ class _Worker:
                 for session in person.sessions
             ),
             "tasks": len(asyncio.all_tasks()),
+            "estimates": {
+                population: None if told is None else {"p50": told.p50, "p90": told.p90}
+                for population, told in self._room.estimates().items()
+            },
             "servers": {
                 pool: [
                     {

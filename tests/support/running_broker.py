@@ -24,6 +24,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.running_demo import CHECKOUT, command, free_ports
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator, Mapping
 
 SITE = "test"
@@ -90,9 +91,13 @@ class RunningBroker:
 
 @contextlib.contextmanager
 def running_broker(
-    pools: Mapping[str, dict[str, Any]], *redis_options: str, **settings: Any
+    pools: Mapping[str, dict[str, Any]],
+    *redis_options: str,
+    admin_tls: tuple[dict[str, str], ssl.SSLContext] | None = None,
+    **settings: Any,
 ) -> Iterator[RunningBroker]:
-    """``pools`` as in the configuration; each gets a host of its own, ``https://NAME.test``."""
+    """``pools`` as in the configuration; each gets a host of its own, ``https://NAME.test``.
+    ``admin_tls``: that of the admin listener, and with what a client reaches it."""
     port, admin_port = free_ports()
     with tempfile.TemporaryDirectory(prefix="broker-") as name:
         folder = Path(name)
@@ -100,7 +105,7 @@ def running_broker(
         ring = KeyRing.generate()
         (folder / "keys.json").write_text(ring)
         apps = {pool: f"https://{pool}.test" for pool in pools}
-        written = {
+        written: dict[str, Any] = {
             "site": SITE,
             "home": "https://home.test",
             "listeners": [{"address": f"127.0.0.1:{port}"}],
@@ -123,6 +128,8 @@ def running_broker(
             "access_log": {"path": str(folder / "access.log")},
             **settings,
         }
+        if admin_tls is not None:
+            written["admin"]["tls"] = admin_tls[0]
         (folder / "broker.yaml").write_text(yaml.safe_dump(written))
         with (folder / "broker.log").open("wb") as log:
             process = subprocess.Popen(
@@ -132,10 +139,11 @@ def running_broker(
                 cwd=CHECKOUT,
             )
             tokens = Tokens(KeyRing.from_json(ring), SITE, time.time, 900)
-            admin = f"http://127.0.0.1:{admin_port}"
+            scheme = "http" if admin_tls is None else "https"
+            admin = f"{scheme}://127.0.0.1:{admin_port}"
             broker = RunningBroker(port, admin, redis, folder, process, tokens, apps)
             try:
-                _until_ready(broker)
+                _until_ready(broker, None if admin_tls is None else admin_tls[1])
                 yield broker
             finally:
                 process.terminate()
@@ -146,7 +154,7 @@ def running_broker(
                     redis.close()
 
 
-def _until_ready(broker: RunningBroker) -> None:
+def _until_ready(broker: RunningBroker, trust: ssl.SSLContext | None) -> None:
     import urllib.error
     import urllib.request
 
@@ -154,7 +162,9 @@ def _until_ready(broker: RunningBroker) -> None:
     while time.monotonic() < ends:
         assert broker.process.poll() is None, broker.log()
         try:
-            with urllib.request.urlopen(f"{broker.admin}/readyz", timeout=2) as answer:
+            with urllib.request.urlopen(
+                f"{broker.admin}/readyz", timeout=2, context=trust
+            ) as answer:
                 if answer.status == 200:
                     return
         except (urllib.error.URLError, OSError):

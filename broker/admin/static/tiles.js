@@ -91,8 +91,8 @@ function seatsSub(seats) {
 }
 
 export function estimate(of) {
-  if (!of.waiting || of.estimate_seconds === undefined) return "";
-  if (of.estimate_seconds === null) return "we cannot say yet";
+  if (!of.waiting) return "";
+  if (!of.estimate_seconds) return "we cannot say yet";
   const { p50, p90 } = of.estimate_seconds;
   return `${span(p50)} to ${span(p90)}`;
 }
@@ -103,9 +103,10 @@ function waitingSub(waiting) {
   const longest = Object.values(waiting.populations)
     .filter((each) => each.waiting && each.estimate_seconds)
     .sort((a, b) => b.estimate_seconds.p90 - a.estimate_seconds.p90)[0];
-  if (longest) return `a newcomer waits up to ${span(longest.estimate_seconds.p90)}`;
-  const told = Object.values(waiting.populations).some((each) => each.estimate_seconds === null);
-  return told ? "we cannot say yet for how long" : `${number(waiting.called)} called`;
+  const { shown, kept } = waiting.estimates;
+  const promises = shown ? ` · ${Math.round((100 * kept) / shown)} % kept` : "";
+  if (longest) return `a newcomer waits up to ${span(longest.estimate_seconds.p90)}${promises}`;
+  return `we cannot say yet for how long${promises}`;
 }
 
 function fullest(pools) {

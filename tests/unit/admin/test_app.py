@@ -44,11 +44,13 @@ class Host:
         self.run_dir = run_dir
         self.ledger = FakeLedger()
         self.now = 1000.0
+        self.civil = 1_600_000_000.0
         self.reloads = 0
         self.refuse_reload = False
         self.wrong_file = False
         self.workers = {name: Traffic() for name in ("worker-0", "worker-1")}
         self.servers = {"worker-0": SERVER, "worker-1": SERVER}
+        self.estimates: dict[str, dict[str, Any]] = {}
         self.switched: list[tuple[str, str]] = []
         self._stack = AsyncExitStack()
         self.controls: dict[str, ControlServer] = {}
@@ -91,7 +93,10 @@ class Host:
             await self._serve(
                 name,
                 exposition,
-                lambda name=name: {"servers": {"feed": [self.servers[name]], "portal": [SERVER]}},
+                lambda name=name: {
+                    "servers": {"feed": [self.servers[name]], "portal": [SERVER]},
+                    "estimates": self.estimates.get(name, {}),
+                },
             )
         hosts: set[str] = set()
         plan = AdminPlan("acme", TOKEN, cast("frozenset[str]", hosts), self.run_dir, 600.0)
@@ -102,7 +107,7 @@ class Host:
             ControlClient(),
             lambda _: self.propose(),
             lambda: self.now,
-            lambda: 1_600_000_000.0,
+            lambda: self.civil,
         )
         server = TestServer(app)
         self.client = await self._stack.enter_async_context(TestClient(server))
@@ -375,8 +380,16 @@ class TestApi:
 
     async def test_waiting(self, host: Host) -> None:
         _, body = await host.ask("/api/v1/waiting")
-        assert body["populations"]["everyone"] == {"waiting": 3, "called": 0}
+        everyone = {"waiting": 3, "called": 0, "estimate_seconds": None}
+        assert body["populations"]["everyone"] == everyone  # nobody can say
         assert body["estimates"] == {"shown": 10, "kept": 9}
+
+    async def test_what_somebody_who_comes_now_would_be_told(self, host: Host) -> None:
+        told = {"p50": 60, "p90": 150}
+        host.estimates = {"worker-0": {"everyone": None}, "worker-1": {"everyone": told}}
+        _, body = await host.ask("/api/v1/waiting")
+        assert body["populations"]["everyone"]["estimate_seconds"] == told
+        assert body["populations"]["sales"]["estimate_seconds"] is None
 
     async def test_the_place_of_one_employee_and_its_removal(self, host: Host) -> None:
         path = "/api/v1/waiting/zo%C3%AB"

@@ -255,3 +255,52 @@ def test_serve_starts_nothing_with_a_fault(
     err = capsys.readouterr().err
     assert f"{path}:2: wokers: is not a key here; did you mean workers?" in err
     assert "nothing was done" in err
+
+
+TOKEN_MADE = {
+    "name": "ci", "role": "viewer", "author": "admin token", "created": "2020-03-16T06:00:00Z",
+    "ends": None, "over": False, "token": "broker_secret",
+}  # fmt: skip
+
+
+def test_a_new_token_stands_alone_on_standard_output(
+    api: AdminApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.answers["POST", "tokens"] = (201, TOKEN_MADE)
+    assert main(["tokens", "create", "ci", "--for", "90d"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "broker_secret\n"
+    assert "not shown again" in err
+    ((_, _, sent, _),) = api.asked
+    assert sent == {"name": "ci", "role": "viewer", "lasts": 90 * 86_400.0}
+
+
+@pytest.mark.parametrize("lasts", ["soon", "-1d"])
+def test_a_token_for_no_time_is_wrong_usage(api: AdminApi, lasts: str) -> None:
+    assert main(["tokens", "create", "ci", "--for", lasts]) == 2
+    assert not api.asked
+
+
+def test_tokens_are_listed_without_what_opens_the_door(
+    api: AdminApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.answers["GET", "tokens"] = (200, {"tokens": [TOKEN_MADE | {"over": True}]})
+    assert main(["tokens", "list"]) == 0
+    out = capsys.readouterr().out
+    assert "ci" in out
+    assert "over" in out
+    assert "secret" not in out
+
+
+def test_a_viewers_refusal_is_told_as_it_is(
+    api: AdminApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.answers["DELETE", "tokens/ci"] = (403, {"detail": "this token may look"})
+    assert main(["tokens", "revoke", "ci", "--yes"]) == 1
+    assert capsys.readouterr().err == "broker: this token may look\n"
+
+
+def test_a_link_to_the_console(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
+    api.answers["POST", "console-links"] = (201, {"url": "http://x/console/#y"})
+    assert main(["console"]) == 0
+    assert capsys.readouterr().out == "http://x/console/#y\n"

@@ -251,6 +251,22 @@ def test_a_fault_is_told_with_its_place(
     assert any(f": {place}: " in fault and sentence in fault for fault in found), found
 
 
+def test_with_tls_the_operators_door_may_be_anywhere(faults: Check, tmp_path: Path) -> None:
+    for name in ("a.pem", "a.key"):
+        (tmp_path / name).touch()
+    admin = {**valid()["admin"], "address": "0.0.0.0:8444"}
+    assert faults(put("admin", {**admin, "tls": {"certificate": "a.pem", "key": "a.key"}})) == []
+
+
+def test_a_group_of_operators_that_is_never_read(faults: Check) -> None:
+    configuration = put("directory.group_attribute", None)
+    configuration["populations"] = [{"name": "everyone"}]
+    configuration["levels"] = {}
+    configuration["admin"]["operators"] = "cn=ops"
+    (found,) = faults(configuration)
+    assert "admin.operators: groups are never read" in found
+
+
 def test_all_faults_are_told_at_once_in_the_order_of_the_file(faults: Check) -> None:
     document = put("workers", 0)
     document["pools"]["feed"]["lease"] = "kep"

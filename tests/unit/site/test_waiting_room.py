@@ -298,6 +298,9 @@ async def test_an_estimate_is_promised_once(room: Room) -> None:
     ticket = room.world.ledger.seats._tickets["anna"]
     promised = ticket.promised_ms
     assert promised is not None
+    newcomer = room.worker.room.estimates()["sales"]
+    assert newcomer is not None
+    assert newcomer.p50 >= told.p50
     for _ in range(8):
         room.world.advance(0.25)
         room.poll(session)
