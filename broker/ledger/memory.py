@@ -20,6 +20,7 @@ from broker.ledger.memory_sessions import MemorySessions
 from broker.ledger.memory_steward import MemorySteward
 from broker.ledger.port import (
     AuditEntry,
+    Measures,
     Revocation,
     RevocationKind,
     SeatAnswer,
@@ -233,6 +234,10 @@ class MemoryLedger:
         self._call()
         return self.seats.release(employee)
 
+    async def evict_idle(self, *, most: int) -> int:
+        self._call()
+        return self.seats.evict_idle(most)
+
     # --- sessions
 
     async def put_session(self, record: SessionRecord, *, most: int) -> tuple[str, ...]:
@@ -302,6 +307,10 @@ class MemoryLedger:
             held=state.grants.held(),
             used=state.grants.used(),
         )
+
+    async def measures(self, idle_ms: Sequence[int]) -> Measures:
+        self._call()
+        return Measures(self.seats.idle(idle_ms), self.stewards.notes)
 
     async def wakeups(self) -> MemoryWakeups:
         self._call()

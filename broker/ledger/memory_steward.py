@@ -45,6 +45,10 @@ class MemorySteward:
         readings = {who: (state.now - at, row) for who, (at, row) in self._figures.items()}
         return Stewardship(incarnation, state.now, state.wall_ms, readings, self._notes)
 
+    @property
+    def notes(self) -> bytes:
+        return self._notes
+
     def record(self, entry: AuditEntry, version: int) -> int:
         number = len(self._entries) + 1
         self._entries.append(
