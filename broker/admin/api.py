@@ -16,6 +16,7 @@ from broker.admin.asking import body, only, version
 from broker.admin.guard import problem
 from broker.admin.operations import Operation, Parameter, openapi
 from broker.admin.orders import CapacityOrders
+from broker.admin.situation import Foresight
 from broker.errors import ConfigurationError, LedgerAway, NotFound, Refused, Stale
 from broker.ledger.port import AuditEntry
 from broker.site.orders import Orders
@@ -50,7 +51,7 @@ class Api:
         self._ledger = ledger
         self._processes = processes
         self._propose = propose
-        self._orders = CapacityOrders(Orders(ledger, civil), ledger)
+        self._orders = CapacityOrders(Orders(ledger, civil), ledger, Foresight(ledger, processes))
         self.operations = self._table()
 
     async def snapshot(self) -> tuple[HostState, Usage | None, Sequence[WorkerView]]:

@@ -24,6 +24,7 @@ from broker.policy import ramp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from broker.admin.situation import Foresight
     from broker.ledger.port import Ledger
     from broker.policy.capacity import Capacity
     from broker.site.orders import Orders
@@ -79,9 +80,10 @@ Body = TypeVar("Body", bound=_Order)
 class CapacityOrders:
     """The handlers, and their rows in the table of operations."""
 
-    def __init__(self, orders: Orders, ledger: Ledger) -> None:
+    def __init__(self, orders: Orders, ledger: Ledger, foresight: Foresight) -> None:
         self._orders = orders
         self._ledger = ledger
+        self._foresight = foresight
 
     async def raise_(self, request: web.Request) -> web.Response:
         body = await _read(request, RaiseOrder)
@@ -170,7 +172,10 @@ class CapacityOrders:
             dry_run=body.dry_run,
         )
         etag = {"ETag": f'"{outcome.after.number}"'}
-        return web.json_response(capacity_views.outcome(outcome), headers=etag)
+        told = capacity_views.outcome(outcome)
+        if not outcome.published:
+            told["forecast"] = await self._foresight.ahead(outcome.after, outcome.usage)
+        return web.json_response(told, headers=etag)
 
     def operations(self) -> tuple[Operation, ...]:
         """The rows of the table."""
@@ -178,7 +183,7 @@ class CapacityOrders:
             "If-Match", "header", "the version seen in /capacity; only a dry run goes without"
         )
         answers = {
-            200: "what was in force, what is now, and the way there",
+            200: "what was in force, what is now, and the way there; with dry_run the forecast",
             400: "refused, with how to do it right; nothing was changed",
             404: "no such population, pool or level; the nearest are named",
             412: "the limits have changed since that version",

@@ -129,17 +129,42 @@ def raise_(
     Each step is in force on every worker in under a second; the guard holds the ramp, or takes it
     back a step, when servers become slow or fail. At the end the level underneath returns.
     """
-    order: dict[str, Any] = {
-        "scale": scale,
-        "pool": pool,
-        "open_to": [name.strip() for names in open_to for name in names.split(",") if name.strip()],
-        "reason": reason,
-        "ramp": _ramp_of(ramp, now=now),
-        "guard": guard,
-    }
-    order |= _end(lasts, until)
+    order = _raise_order(scale, open_to, pool, reason, ramp, guard, lasts, until, now=now)
     question = f"Raise {f'pool {pool}' if pool else 'the site'} to {scale:g}x?"
     _carry_out(api, "raise", order, question, dry_run=dry_run, yes=yes, wait=wait, as_json=as_json)
+
+
+@command.command("plan")
+@click.argument("scale", type=Scale())
+@click.option("--open-to", multiple=True, help="Populations to admit besides, with commas.")
+@_pool
+@click.option("--for", "lasts", help="End after this time, such as 14d or 8h.")
+@click.option("--until", help="End at this date or time, such as 2020-04-30 or 2020-04-30T18:00.")
+@click.option("--reason", default="what if", hidden=True)
+@_ramp
+@api_options
+def plan(
+    api: AdminClient,
+    scale: float,
+    *,
+    open_to: tuple[str, ...],
+    pool: str | None,
+    lasts: str | None,
+    until: str | None,
+    reason: str,
+    ramp: str,
+    now: bool,
+    guard: str,
+    as_json: bool,
+) -> None:
+    """Say what a raise to SCALE would do; change nothing (as raise --dry-run).
+
+    Who is let in at which step, how long the queue takes to drain, which connections that needs
+    and which pool or server runs out first, from what is measured at present. What was not
+    measured is called not known.
+    """
+    order = _raise_order(scale, open_to, pool, reason, ramp, guard, lasts, until, now=now)
+    _carry_out(api, "raise", order, "", dry_run=True, yes=True, wait=False, as_json=as_json)
 
 
 @command.command("lower")
@@ -242,6 +267,28 @@ def show_entries(entries: list[dict[str, Any]]) -> None:
         ],
         nothing="Nothing was changed yet.",
     )
+
+
+def _raise_order(
+    scale: float,
+    open_to: tuple[str, ...],
+    pool: str | None,
+    reason: str,
+    ramp: str,
+    guard: str,
+    lasts: str | None,
+    until: str | None,
+    *,
+    now: bool,
+) -> dict[str, Any]:
+    return {
+        "scale": scale,
+        "pool": pool,
+        "open_to": [name.strip() for names in open_to for name in names.split(",") if name.strip()],
+        "reason": reason,
+        "ramp": _ramp_of(ramp, now=now),
+        "guard": guard,
+    } | _end(lasts, until)
 
 
 def _carry_out(

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
+from broker.cli.forecast_drawn import forecast
 from broker.cli.output import table
 
 Json = dict[str, Any]
@@ -40,10 +41,6 @@ def expected(answer: Json) -> Group:
             f"{occupied} seats are occupied: {occupied - last['seats']} more than then. Nobody is "
             "thrown out; nobody new comes in until enough have left."
         )
-    waiting = sum(answer["waiting"].values())
-    if waiting:
-        room = max(0, last["seats"] - occupied)
-        lines.append(f"{waiting} employees wait; there will be room for {min(room, waiting)}.")
     lines += [
         f"Capped: {cap['what']} at {cap['ceiling']:g}x instead of {cap['asked']:g}x (ceiling)."
         for cap in first["caps"]
@@ -53,7 +50,13 @@ def expected(answer: Json) -> Group:
         for scope, change in first["raises"].items()
         if change["ramp"]["state"] == "climbing"
     ]
-    return Group(table(("limit of", "now", "at once", "at the end"), rows), "", *lines)
+    return Group(
+        table(("limit of", "now", "at once", "at the end"), rows),
+        "",
+        *lines,
+        "",
+        forecast(answer["forecast"]),
+    )
 
 
 def shown(answer: Json) -> Group:

@@ -291,3 +291,65 @@ async def test_redis_away_is_refused_and_not_half_done(
             await ledger.close()
     finally:
         server.close()
+
+
+async def test_a_plan_is_a_dry_run_and_says_who_gets_in(broker: Run, ledger: Ledger) -> None:
+    """60 seats; 50 of sales (their maximum) and 10 managers hold them, 30 of sales wait."""
+    for number in range(10):
+        await ledger.admit(f"m{number}", "managers")
+    for number in range(80):
+        await ledger.admit(f"s{number}", "sales")
+    plan = ("capacity", "plan", "2x", "--ramp", "1.25/60s")
+    code, out = await broker(*plan)
+    assert code == 0, out
+    words = " ".join(out.split())
+    for expected in (
+        "at once 1.25x 75 13 sales 17 not known",
+        "60 s 1.56x 94 16 sales 1 not known",
+        "2 min 1.95x 118 1 sales 0 not known",
+        "Nobody waits any more after 2 min.",
+        "Connections when all 120 seats are taken:",
+        "pool feed not known",
+        "What runs out first: not known.",
+        "Idle seats: 0 longer than 15 min, 0 longer than 10 min, 0 longer than 5 min.",
+        "- what a seat uses of pool feed: the guard has not seen a whole window yet",
+        "Nothing was changed.",
+    ):
+        assert expected in words, (expected, out)
+    assert await seats(ledger) == 60
+    assert not await ledger.audit(most=5)
+    code, out = await broker(*plan, "--json")
+    planned = json.loads(out)
+    code, out = await broker(
+        "capacity", "raise", "2x", "--ramp", "1.25/60s", *WHY, "--dry-run", "--json"
+    )
+    assert json.loads(out)["forecast"] == planned["forecast"]
+    code, out = await broker("capacity", "raise", "2x", "--ramp", "1.25/60s", *WHY)
+    assert code == 2
+    assert "Nobody waits any more after 2 min." in out, "said before the question"
+    for order in (("lower", "0.5x"), ("level", "crisis")):
+        code, out = await broker("capacity", *order, *WHY, "--dry-run", "--json")
+        assert json.loads(out)["forecast"]["steps"], out
+
+
+async def test_what_the_guard_measured_is_in_the_plan(broker: Run, ledger: Ledger) -> None:
+    """30 exchanges of half a second and 7 WebSockets in use by 10 seats; 60 seats are 6 times."""
+    import msgspec
+
+    from broker.policy.guard import Load, PoolWatch
+    from broker.policy.stewardship import Notes
+
+    for number in range(10):
+        await ledger.admit(f"m{number}", "managers")
+    load = Load(30, 1.0, 0.5, 7)
+    watches = {name: PoolWatch(0, load=load) for name in ("feed", "wiki")}
+    notes = msgspec.json.encode(Notes(watches))
+    await ledger.steward("host/boot/1", {}, lease_ms=5000, notes=notes)
+    code, out = await broker("capacity", "plan", "1x")
+    assert code == 0, out
+    words = " ".join(out.split())
+    assert "pool feed 1 exchanges/s of 500 ms, 7 WebSockets 0.75 45 61 300" in words
+    assert "the site 1.5 90 113 500" in words
+    assert "pool wiki: 38 %" in words
+    assert "Nothing that was measured runs out up to 10x (ceiling)." not in words
+    assert "pool wiki, at about" in words
