@@ -9,6 +9,7 @@ from aiohttp import web
 from broker.admin import guard
 from broker.admin.api import Api
 from broker.admin.console import Console
+from broker.admin.explain import Explain
 from broker.admin.health import readiness
 from broker.admin.metrics import Metrics
 from broker.admin.operations import PREFIX
@@ -17,6 +18,7 @@ from broker.admin.processes import Processes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from broker.admin.explain import LookUps, Premises
     from broker.admin.plan import AdminPlan
     from broker.ledger.port import Ledger
     from broker.policy.capacity import Capacity
@@ -33,14 +35,20 @@ def make_app(
     propose: Callable[[Capacity | None], LimitsDocument],
     clock: Callable[[], float],
     civil: Callable[[], float],
+    premises: Callable[[], Premises] | None = None,
+    lookups: LookUps | None = None,
 ) -> web.Application:
     """Serve it with ``web.AppRunner(app, access_log=None)`` on the inherited sockets.
 
     ``propose``: the limits document of this host's configuration file, read anew, under what is in
-    force. ``clock``: monotonic seconds; ``civil``: civil time in seconds.
+    force. ``clock``: monotonic seconds; ``civil``: civil time in seconds. ``premises`` (without it
+    nothing can be explained): what of the configuration decides who gets in; ``lookups``: the
+    directory, asked about employees with the service account.
     """
     processes = Processes(plan.run_dir, control)
     api = Api(plan.site, ledger, processes, propose, civil)
+    if premises is not None:
+        api.operations += Explain(ledger, processes, lookups, premises).operations()
     metrics = Metrics(ledger, processes)
     console = Console(plan.site, plan.token, api, clock, plan.console_session)
 

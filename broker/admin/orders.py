@@ -58,10 +58,11 @@ class RaiseOrder(_Order, kw_only=True):
 
 
 class LowerOrder(_Order, kw_only=True):
-    """Without ``scale`` the raise ends."""
+    """Without ``scale`` the raise ends. ``evict``: idle seats above the limit end at once."""
 
     scale: float | None = None
     pool: Text | None = None
+    evict: Literal["idle"] | None = None
 
 
 class LevelOrder(_Order, kw_only=True):
@@ -107,7 +108,11 @@ class CapacityOrders:
             order = _order(request, body, now_ms, civil_ms)
             return policy.lower(capacity, order, body.scale, pool=body.pool)
 
-        return await self._carry_out(request, body, decide, "lowered", body.pool or "site")
+        if body.evict is not None and body.pool is not None:
+            raise Refused("seats are the site's: leave out --evict, or --pool")
+        return await self._carry_out(
+            request, body, decide, "lowered", body.pool or "site", evict=body.evict is not None
+        )
 
     async def level(self, request: web.Request) -> web.Response:
         body = await _read(request, LevelOrder)
@@ -158,6 +163,8 @@ class CapacityOrders:
         decide: Callable[[Capacity, int, int], Capacity],
         action: str,
         subject: str,
+        *,
+        evict: bool = False,
     ) -> web.Response:
         seen = version(request)
         if seen is None and not body.dry_run:
@@ -175,6 +182,12 @@ class CapacityOrders:
         told = capacity_views.outcome(outcome)
         if not outcome.published:
             told["forecast"] = await self._foresight.ahead(outcome.after, outcome.usage)
+            if evict:
+                told["evicts"] = await self._foresight.evicts(outcome.after, outcome.usage)
+        elif evict:
+            told["evicted"] = await self._orders.evict_idle(
+                outcome, author=guard.author(request), reason=body.reason.strip()
+            )
         return web.json_response(told, headers=etag)
 
     def operations(self) -> tuple[Operation, ...]:

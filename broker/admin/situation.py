@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from broker.policy.eviction import how_many
 from broker.policy.situation import Descriptors, ServerSeen, Situation
 from broker.policy.whatif import forecast
 from broker.site.steward import read_notes
@@ -46,6 +47,16 @@ class Foresight:
             await asyncio.to_thread(forecast, document, seen)
         )
         return made
+
+    async def evicts(self, document: LimitsDocument, usage: Usage) -> int:
+        """How many idle seats would end if they were evicted down to ``document``."""
+        measures = await self._ledger.measures((document.idle_ms,))
+        held = {
+            name: usage.occupied.get(name, 0) + usage.called.get(name, 0)
+            for name in {**usage.occupied, **usage.called}
+        }
+        idle = {name: counts[0] for name, counts in measures.idle.items()}
+        return how_many(document, held, idle)
 
     async def _books(self, idle_after: tuple[int, ...]) -> tuple[Measures, int]:
         return await self._ledger.measures(idle_after), len(await self._ledger.workers())

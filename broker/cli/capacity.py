@@ -169,6 +169,11 @@ def plan(
 
 @command.command("lower")
 @click.argument("scale", type=Scale(), required=False)
+@click.option(
+    "--evict",
+    type=click.Choice(["idle"]),
+    help="End idle seats above the limit, the longest idle first; says first how many.",
+)
 @_pool
 @_reason
 @_dry_run
@@ -178,14 +183,19 @@ def lower(
     api: AdminClient,
     scale: float | None,
     *,
+    evict: str | None,
     pool: str | None,
     reason: str,
     dry_run: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
-    """End the raise in force, or go down to SCALE. Nobody is thrown out: it drains."""
-    order = {"scale": scale, "pool": pool, "reason": reason}
+    """End the raise in force, or go down to SCALE. Nobody is thrown out: it drains.
+
+    With --evict idle, seats without activity for longer than the idle time end at once, but only
+    as many as are above the limit. Who is at work keeps the seat in any case.
+    """
+    order = {"scale": scale, "pool": pool, "reason": reason, "evict": evict}
     what = f"pool {pool}" if pool else "the site"
     question = f"End the raise of {what}?" if scale is None else f"Lower {what} to {scale:g}x?"
     _carry_out(api, "lower", order, question, dry_run=dry_run, yes=yes, wait=False, as_json=as_json)
@@ -328,6 +338,8 @@ def _carry_out(
         )
     else:
         click.echo(f"In force on every worker after {took:.2f} s (version {done['version']}).")
+    if "evicted" in done and not as_json:
+        click.echo(f"Idle seats ended: {done['evicted']}.")
     if wait:
         _follow(api, _arrived)
 

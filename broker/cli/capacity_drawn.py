@@ -38,9 +38,11 @@ def expected(answer: Json) -> Group:
     occupied = sum(answer["occupied"].values())
     if occupied > last["seats"]:
         lines.append(
-            f"{occupied} seats are occupied: {occupied - last['seats']} more than then. Nobody is "
-            "thrown out; nobody new comes in until enough have left."
+            f"{occupied} seats are occupied: {occupied - last['seats']} more than then. Who is at "
+            "work is not thrown out; nobody new comes in until enough have left."
         )
+    if "evicts" in answer:
+        lines.append(f"Idle seats that end at once (--evict idle): {answer['evicts']}.")
     lines += [
         f"Capped: {cap['what']} at {cap['ceiling']:g}x instead of {cap['asked']:g}x (ceiling)."
         for cap in first["caps"]

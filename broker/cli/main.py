@@ -44,6 +44,7 @@ _COMMANDS = {
     "waiting": ("waiting", "The waiting room."),
     "servers": ("servers", "The applications' servers and their health."),
     "workers": ("workers", "Worker processes: list, forget a lost one."),
+    "explain": ("explain", "Why somebody gets in at an address, or does not."),
     "audit": ("audit", "Who changed what, when, why and how it ended."),
     "reload": ("reload", "Make this host read its configuration again."),
     "keys": ("keys", "Make a key ring for sessions and assertions."),

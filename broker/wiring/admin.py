@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -9,17 +10,22 @@ from aiohttp import web
 from broker.admin.app import make_app
 from broker.admin.plan import AdminPlan, allowed_hosts, require_private
 from broker.configuration import digest, load
+from broker.directory.ldap_directory import LdapDirectory
 from broker.ledger.redis_ledger import RedisLedger
 from broker.supervisor.child import Child
 from broker.telemetry.control import ControlClient, ControlServer, control_path
 from broker.telemetry.exposition import Exposition
 from broker.wiring.clocks import boot_time, civil_time
+from broker.wiring.directory import directory_plan
+from broker.wiring.explaining import premises
 from broker.wiring.limits import limits_document
 
 if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
+    from broker.admin.explain import Premises
+    from broker.directory.port import Employee
     from broker.policy.capacity import Capacity
     from broker.policy.limits import LimitsDocument
     from broker.settings import Settings
@@ -41,6 +47,7 @@ async def admin(settings: Settings, birth: Birth) -> None:
         hosts=allowed_hosts(map(_name, child.sockets[0]), settings.admin.hosts),
         run_dir=settings.run_dir,
     )
+    known = _Known(settings)
     app = make_app(
         plan,
         ledger,
@@ -48,6 +55,8 @@ async def admin(settings: Settings, birth: Birth) -> None:
         propose=lambda present: proposed(birth.configuration, present),
         clock=boot_time,
         civil=civil_time,
+        premises=known.premises,
+        lookups=known,
     )
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN)
     await runner.setup()
@@ -55,7 +64,7 @@ async def admin(settings: Settings, birth: Birth) -> None:
         control_path(settings.run_dir, "admin"),
         Exposition().render,
         lambda: {"kind": "admin"},
-        {"reload": _read_anew_anyway},
+        {"reload": lambda: known.read(birth.configuration)},
     )
     try:
         async with control:
@@ -65,6 +74,7 @@ async def admin(settings: Settings, birth: Birth) -> None:
             await child.stop.wait()
     finally:
         await runner.cleanup()
+        await known.close()
         await ledger.close()
 
 
@@ -84,5 +94,31 @@ def _name(listening: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _read_anew_anyway() -> None:
-    """The admin process keeps nothing of the configuration that a reload could change."""
+class _Known:
+    """What ``explain`` needs of the configuration, and its own few lines to the directory: who asks
+    why somebody cannot get in must not wait behind the logins of everybody."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._premises = premises(settings)
+        self._directory = _lookups(settings)
+
+    def premises(self) -> Premises:
+        return self._premises
+
+    async def read(self, configuration: Path) -> None:
+        """The configuration anew; raises with all its faults, and then nothing has changed."""
+        settings = load(configuration)
+        self._premises, directory = premises(settings), _lookups(settings)
+        former, self._directory = self._directory, directory
+        await former.close()
+
+    async def lookup(self, username: str) -> Employee | None:
+        return await self._directory.lookup(username)
+
+    async def close(self) -> None:
+        await self._directory.close()
+
+
+def _lookups(settings: Settings) -> LdapDirectory:
+    plan = directory_plan(settings.directory)
+    return LdapDirectory(replace(plan, threads=2, queue=8), boot_time)
