@@ -123,11 +123,19 @@ def _ramp(scope: str, change: Json) -> str:
     end = f", ends {change['ends']}" if change["ends"] else ""
     lines = [
         f"{name} of {_scope(scope)} [{bar}] {ramp['scale']:.3g}x of {ramp['target']:g}x, "
-        f"{_state(ramp)}{end} ({change['author']}: {change['reason']})"
+        f"{_state(ramp)}, {_guard(change)}{end}",
+        f"  ordered by {change['author']}: {change['reason']}",
     ]
     if ramp["why"]:
         lines.append(f"  {ramp['why']}")
     return "\n".join(lines)
+
+
+def _guard(change: Json) -> str:
+    """What the guard does; once a ramp has arrived it looks no longer."""
+    if change["ramp"]["state"] == "reached":
+        return "guard at rest"
+    return "guard holds" if change["guard"] == "hold" else "guard rolls back"
 
 
 def _state(ramp: Json) -> str:

@@ -24,11 +24,15 @@ _EPILOG = """
 \b
 Exit codes:
   0  done
-  1  refused, or faults were found; nothing was changed
+  1  refused, or faults were found; nothing was changed. With --wait: held or rolled back
   2  wrong usage, or a question that nobody could answer (no terminal and no --yes)
   3  the broker, or the ledger behind it, cannot be reached
   130  interrupted
 
+Completion in the shell: eval "$(_BROKER_COMPLETE=bash_source broker)" in ~/.bashrc;
+zsh_source and fish_source for zsh and fish.
+
+\b
 Commands that speak to a running broker find it by BROKER_ADMIN_URL and BROKER_ADMIN_TOKEN, else by
 the configuration (-c FILE or BROKER_CONFIG), else in .demo/env of a running demo.
 """

@@ -114,7 +114,8 @@ async def test_a_raise_shows_what_it_will_do_and_is_in_force(broker: Run, ledger
     assert await seats(ledger) == 360  # 6x twice is 6x
     code, out = await broker("capacity", "show")
     assert "open to managers, sales, everyone" in out
-    assert "ends 2020-03-30T06:00:00Z (admin token: lockdown)" in out
+    assert "reached, guard at rest, ends 2020-03-30T06:00:00Z" in out
+    assert "ordered by admin token: lockdown" in out
     code, out = await broker("capacity", "lower", "--reason", "back", "--yes")
     assert code == 0, out
     assert await seats(ledger) == 60
@@ -172,6 +173,27 @@ async def test_without_a_terminal_and_yes_nothing_changes(broker: Run, ledger: L
         code, out = await broker("capacity", *order, *WHY)
         assert (code, "say --yes" in out) == (2, True), out
     assert await seats(ledger) == 60
+
+
+async def test_wait_ends_with_the_ramp_and_its_exit_code(broker: Run, ledger: Ledger) -> None:
+    code, out = await broker("capacity", "raise", "2x", *NOW, "--yes", "--wait")
+    assert (code, "Arrived at 2x." in out) == (0, True), out
+    code, out = await broker("capacity", "level", "normal", *NOW, "--yes", "--wait")
+    assert code == 0, out
+    waiting = asyncio.create_task(
+        broker("capacity", "raise", "6x", *WHY, "--yes", "--wait", "--json")
+    )
+    async with asyncio.timeout(30):
+        while await seats(ledger) != 150:  # 2x x 1.25
+            await asyncio.sleep(0.02)
+    present = await ledger.limits()
+    assert present is not None
+    status, _ = await post("hold", present.number, {"reason": "lunch"})
+    assert status == 200
+    code, out = await waiting
+    assert code == 1, out
+    ended = json.loads(out)["ended"]
+    assert (ended["state"], ended["scale"], ended["why"]) == ("held", 2.5, "lunch")
 
 
 async def post(path: str, version: int | None, body: Any) -> tuple[int, dict[str, Any]]:
