@@ -110,7 +110,7 @@ def _way(scope: str, change: Json) -> str:
     steps = " ".join(f"{scale:.3g}x" for scale in ramp["steps"])
     finish = f"{ramp['finish_seconds'] / 60:.3g} min"
     return (
-        f"Steps of {_scope(scope)}: {steps}; one each {ramp['every_seconds']:g} s, so the last "
+        f"Steps of {_scope(scope)}: {steps}; one each {ramp['pace_seconds']:g} s, so the last "
         f"in {finish} if every step proves itself."
     )
 
@@ -149,7 +149,7 @@ def _state(ramp: Json) -> str:
         return "reached"
     if ramp["step"] == len(ramp["steps"]):
         return "at the target, which proves itself"
-    return f"next step within {ramp['every_seconds']:g} s if this one proves itself"
+    return f"next step within {ramp['pace_seconds']:g} s if this one proves itself"
 
 
 def _scope(scope: str) -> str:

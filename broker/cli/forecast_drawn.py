@@ -16,7 +16,7 @@ def forecast(told: Json) -> Group:
     """``forecast`` of the answer to a dry run."""
     seats = told["seats"]
     lines: list[RenderableType] = [
-        "Who gets in, if every step proves itself:",
+        "Who gets in, if every step proves itself:" if len(told["steps"]) > 1 else "Who gets in:",
         table(
             ("after", "scale", "seats", "get in", "still wait", "nearest to its limit"),
             [_step(step) for step in told["steps"]],

@@ -112,8 +112,9 @@ def seat(
         return Finding("seat", False, f"none yet: {queue} wait already and come first")
     if lacking is None:
         return Finding("seat", False, f"{name} has no seats at all")
+    more = f", and {queue} wait already" if queue else ""
     return Finding(
-        "seat", False, f"none, and none is free for {name}: {lacking} must come back first"
+        "seat", False, f"none, and none is free for {name}: {lacking} must come back first{more}"
     )
 
 

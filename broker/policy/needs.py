@@ -152,6 +152,11 @@ def descriptors_needed(situation: Situation, then: int) -> DescriptorNeed | None
 
 
 def not_known(document: LimitsDocument, situation: Situation, left: int) -> Iterator[str]:
+    """A sentence for each thing that the forecast leaves out. ``left``: who wait at the end."""
+    for name, each in document.populations.items():
+        seen = (situation.occupied, situation.called, situation.waiting)
+        if each.admitted and not any(counts.get(name) for counts in seen):
+            yield f"how many of {name} will come: none of them has a seat or waits at present"
     if not sum(situation.occupied.values()):
         yield "what a seat uses of each pool: no seat is taken at present"
     else:

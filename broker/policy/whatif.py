@@ -24,7 +24,7 @@ from broker.policy.needs import (
     shares,
 )
 from broker.policy.queueing import IdleSeat, Strides, Waiter, next_calls
-from broker.policy.ramp import steps
+from broker.policy.ramp import pace_ms, steps
 from broker.policy.situation import Forecast, Step
 
 if TYPE_CHECKING:
@@ -129,8 +129,9 @@ def _ahead(capacity: Capacity, now_ms: int) -> Iterator[tuple[int, Capacity]]:
         ramp = change.ramp
         if ramp.state in ("climbing", "paused"):
             ahead = len(steps(ramp)) - ramp.step
+            pace = pace_ms(capacity, scope, change)
             changes += [
-                (max(0, ramp.stepped_ms + number * ramp.every_ms - now_ms), scope, number)
+                (max(0, ramp.stepped_ms + number * pace - now_ms), scope, number)
                 for number in range(1, ahead + 1)
             ]
     yield 0, capacity

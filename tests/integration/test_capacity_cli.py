@@ -180,7 +180,7 @@ async def test_wait_ends_with_the_ramp_and_its_exit_code(broker: Run, ledger: Le
     assert (code, "Arrived at 2x." in out) == (0, True), out
     code, out = await broker("capacity", "level", "normal", *NOW, "--yes", "--wait")
     assert code == 0, out
-    waiting = asyncio.create_task(
+    waiting = asyncio.ensure_future(
         broker("capacity", "raise", "6x", *WHY, "--yes", "--wait", "--json")
     )
     async with asyncio.timeout(30):

@@ -26,7 +26,7 @@ def ramp(step: int, state: str, *, why: str | None = None, rolled_back: bool = F
     return {
         "start": 1.0, "target": 6.0, "scale": STEPS[step - 1], "state": state, "why": why,
         "rolled_back": rolled_back, "step": step, "steps": STEPS, "every_seconds": 60.0,
-        "finish_seconds": 60.0,
+        "pace_seconds": 60.0, "finish_seconds": 60.0,
     }  # fmt: skip
 
 

@@ -66,6 +66,7 @@ def test_sessions() -> None:
         (seat(Seat("gone"), queue=2), False, "2 wait already and come first"),
         (seat(Seat("gone"), held=10), False, "none is free for sales: 1 must come back first"),
         (seat(Seat("gone"), held=12), False, "3 must come back first"),
+        (seat(Seat("gone"), held=12, queue=9), False, "3 must come back first, and 9 wait already"),
         (seat(Seat("gone"), seats=0), False, "sales has no seats at all"),
     ],
 )

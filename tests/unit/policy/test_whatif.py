@@ -95,6 +95,14 @@ def test_two_ramps_at_once() -> None:
     ]  # fmt: skip
 
 
+def test_no_step_comes_before_the_guard_can_have_seen_a_window() -> None:
+    """Steps of 10 s were ordered; the windows last 30 s."""
+    hurried = raise_to(CAPACITY, order(every=10_000), 2.0)
+    assert [step.at_seconds for step in ahead(hurried).steps] == [0.0, 30.0]
+    unguarded = replace(hurried, base=replace(BASE, guards={}))
+    assert [step.at_seconds for step in ahead(unguarded).steps] == [0.0, 10.0]
+
+
 def test_connections_by_little_or_by_what_is_in_use_whichever_is_more() -> None:
     """feed: 10/s x 1.2 s + 18 WebSockets = 30 on 60 seats; wiki 1.5. At 6x: 180 and 9."""
     told = ahead(raise_to(CAPACITY, NOW, 6.0))
@@ -204,6 +212,8 @@ def test_nothing_is_guessed() -> None:
     assert told.steps[0].fullest is None
     assert told.drained_seconds == 0.0
     assert told.not_known == (
+        "how many of managers will come: none of them has a seat or waits at present",
+        "how many of sales will come: none of them has a seat or waits at present",
         "what a seat uses of each pool: no seat is taken at present",
         "how many the ledger can admit a second: Redis does not tell what a call takes",
         "the file descriptors needed: no browser is connected to a worker of this host",
