@@ -76,6 +76,21 @@ def test_called_tickets_hold_seats_and_nobody_is_called_above_the_limit() -> Non
     assert told.seats_needed == 209
 
 
+def test_the_turns_of_the_populations_go_on_from_step_to_step() -> None:
+    """One seat, two, one: managers, then sales and managers, then it is the turn of sales."""
+    populations = {
+        name: replace(each, seats_guaranteed=0, seats_maximum=10)
+        for name, each in BASE.populations.items()
+    }
+    base = replace(BASE, seats_limit=10, populations=populations)
+    raised = raise_to(Capacity(base), order(factor=1.1), 1.331)
+    people = {"managers": 5, "sales": 5}
+    told = ahead(raised, replace(EMPTY, occupied=people, waiting=people))
+    assert [step.called for step in told.steps] == [
+        {"managers": 1}, {"sales": 1, "managers": 1}, {"sales": 1},
+    ]  # fmt: skip
+
+
 def test_a_held_ramp_goes_nowhere_and_a_paused_one_is_taken_to_go_on() -> None:
     move = hold(raised(), "site", "lunch")
     assert move is not None
