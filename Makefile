@@ -4,7 +4,7 @@
 #   make test        every test                     FAST=1: checks, unit tests and contracts only
 #   make check       ruff, mypy --strict, import contracts
 #   make bench       against the peers              CASES=page-1k,...
-#   make loadtest    Locust against the demo
+#   make loadtest    Locust against a demo          SCENARIO= SCALE= SPEED=
 #   make pictures    draw the pictures of README and RUNBOOK again
 #   make locales     take new texts into the catalogues, compile them
 #   make lock        resolve the dependencies       UPGRADE=1: to their newest versions
@@ -54,8 +54,9 @@ bench:
 
 loadtest:
 	$(call part,loadtest/__main__.py,the load test)
-	@lock/install test
-	@exec $(BIN)/python -m loadtest run crisis-sixfold
+	@lock/install load
+	@exec $(BIN)/python -m loadtest run $(or $(SCENARIO),crisis-sixfold) \
+	    $(if $(SCALE),--scale $(SCALE)) $(if $(SPEED),--speed $(SPEED))
 
 pictures:
 	$(call part,loadtest/pictures.py,the drawing of the pictures)

@@ -24,7 +24,9 @@ HERE = Path(__file__).parent
 GROUPS = {
     "runtime": (),
     "demo": ("runtime",),
-    "test": ("runtime", "demo"),
+    "capacity": ("runtime",),
+    "load": ("runtime", "demo", "capacity"),
+    "test": ("runtime", "demo", "capacity", "load"),
     "bench": ("runtime", "demo"),
 }
 
@@ -40,6 +42,8 @@ def wanted(pyproject: Path) -> dict[str, list[str]]:
     return {
         "runtime": project["dependencies"] + document["build-system"]["requires"],
         "demo": project["optional-dependencies"]["demo"],
+        "capacity": project["optional-dependencies"]["capacity"],
+        "load": document["dependency-groups"]["load"],
         "test": document["dependency-groups"]["test"],
         "bench": document["dependency-groups"]["bench"],
     }

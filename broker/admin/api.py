@@ -17,6 +17,7 @@ from broker.admin.guard import problem
 from broker.admin.operations import Operation, Parameter, openapi
 from broker.admin.orders import CapacityOrders
 from broker.admin.situation import Foresight
+from broker.admin.tokens import Tokens
 from broker.errors import ConfigurationError, LedgerAway, NotFound, Refused, Stale
 from broker.ledger.port import AuditEntry
 from broker.site.orders import Orders
@@ -24,6 +25,7 @@ from broker.site.orders import Orders
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from broker.admin.callers import Callers
     from broker.admin.processes import HostState, Processes
     from broker.ledger.port import Ledger, RevocationKind, Usage, WorkerView
     from broker.policy.capacity import Capacity
@@ -46,12 +48,14 @@ class Api:
         processes: Processes,
         propose: Callable[[Capacity | None], LimitsDocument],
         civil: Callable[[], float],
+        callers: Callers,
     ) -> None:
         self._site = site
         self._ledger = ledger
         self._processes = processes
         self._propose = propose
         self._orders = CapacityOrders(Orders(ledger, civil), ledger, Foresight(ledger, processes))
+        self._tokens = Tokens(ledger, callers, civil)
         self.operations = self._table()
 
     async def snapshot(self) -> tuple[HostState, Usage | None, Sequence[WorkerView]]:
@@ -129,6 +133,22 @@ class Api:
     async def waiting(self, _: web.Request) -> web.Response:
         return web.json_response(views.waiting(await self._ledger.usage()))
 
+    async def standing(self, request: web.Request) -> web.Response:
+        employee = request.match_info["employee"]
+        answer = await self._ledger.look(employee)
+        if answer.state == "gone":
+            raise NotFound(f"{employee} has no seat and does not wait")
+        return web.json_response(views.standing(employee, answer))
+
+    async def remove_ticket(self, request: web.Request) -> web.Response:
+        """The place is given up; who is still looking at the waiting page gets a new one, at the
+        end. A seat stays: sessions are revoked, not tickets."""
+        employee = request.match_info["employee"]
+        if not await self._ledger.remove_ticket(employee):
+            raise NotFound(f"{employee} does not wait")
+        await self._record(request, "removed", f"ticket of {employee}")
+        return web.json_response({"removed": True})
+
     async def sessions(self, request: web.Request) -> web.Response:
         employee = only(request, "employee")
         found = await self._ledger.sessions(employee)
@@ -196,6 +216,7 @@ class Api:
 
     def _table(self) -> tuple[Operation, ...]:
         employee = Parameter("employee", "query", "the canonical login name", required=True)
+        waiting = Parameter("employee", "path", "the canonical login name, percent-encoded")
         server = {
             "type": "object",
             "properties": {"server": {"type": "string"}},
@@ -218,6 +239,7 @@ class Api:
                 {200: "a consistent snapshot"},
             ),
             *self._orders.operations(),
+            *self._tokens.operations(),
             Operation(
                 "GET", "/pools", "Pools and their servers", self.pools, {200: "the pools"}
             ),
@@ -232,6 +254,14 @@ class Api:
             Operation(
                 "GET", "/waiting", "The waiting room by population", self.waiting,
                 {200: "how many wait and are called"},
+            ),
+            Operation(
+                "GET", "/waiting/{employee}", "Where one employee stands", self.standing,
+                {200: "state and place", 404: "neither a seat nor a ticket"}, (waiting,),
+            ),
+            Operation(
+                "DELETE", "/waiting/{employee}", "Take an employee's ticket away",
+                self.remove_ticket, {200: "removed", 404: "no ticket"}, (waiting,),
             ),
             Operation(
                 "GET", "/sessions", "Sessions of one employee", self.sessions,

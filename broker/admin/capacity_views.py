@@ -20,7 +20,10 @@ def in_force(capacity: Capacity | None) -> Json:
     """``level``: its name; ``levels``: those that can be asked for; ``raises``: what lies over the
     base, undermost first, by scope."""
     if capacity is None:
-        return {"level": None, "levels": [], "open_to": [], "raises": {}, "caps": []}
+        return {
+            "level": None, "levels": [], "open_to": [], "configured_open_to": [], "raises": {},
+            "caps": [],
+        }  # fmt: skip
     return {
         "level": orders.NORMAL if capacity.level is None else capacity.level.level,
         "levels": sorted({orders.NORMAL, *capacity.base.levels}),
@@ -29,6 +32,9 @@ def in_force(capacity: Capacity | None) -> Json:
             scope: one(change, ramp.pace_ms(capacity, scope, change))
             for scope, change in levels.raises(capacity)
         },
+        "configured_open_to": [
+            name for name, each in capacity.base.populations.items() if each.admitted
+        ],
         "caps": [
             {"what": cap.what, "asked": cap.asked, "ceiling": cap.ceiling}
             for cap in levels.caps(capacity)

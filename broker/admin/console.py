@@ -1,43 +1,61 @@
-"""``/console/``: one page for people that shows the host and the site as they are at this moment.
+"""``/console/``: the page for people, who enters it, and the stream that keeps it live.
 
-A browser cannot send a bearer token by itself: the page asks for it once and then keeps a random
-session cookie (HttpOnly, SameSite=Strict, this path only). Sessions are in the memory of this
-process; after a restart the page asks again. No script, no foreign resource.
+The page is a shell; its script asks the same operations as everybody, below ``/console/api/v1``, so
+that the session cookie (HttpOnly, SameSite=Strict) never leaves this path. ``plain`` shows the most
+important without a script. Nothing comes from elsewhere, nothing is inline.
 """
 
 from __future__ import annotations
 
-import secrets
+import contextlib
+import json
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from broker.admin import views
-from broker.admin.guard import CONSOLE, bearer, same_token
+from broker.admin import guard, views
+from broker.admin.guard import CONSOLE, COOKIE, problem
 from broker.admin.health import readiness
+from broker.admin.operations import Operation
+from broker.errors import AccountRefused, BrokerError, WrongPassword
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from broker.admin.api import Api
+    from broker.admin.callers import Caller, Callers
+    from broker.admin.console_sessions import ConsoleSessions
+    from broker.admin.live import Live
+    from broker.admin.members import Members
 
-_COOKIE = "broker_console"
-_MOST_SESSIONS = 64
+_LOOK_AGAIN = 5  # samples after which a stream asks whether its viewer is still let in
+_KINDS = {"js": "text/javascript", "css": "text/css"}
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:;"
+    " form-action 'self'; frame-ancestors 'none'; base-uri 'none';"
+    " require-trusted-types-for 'script'; trusted-types 'none'"
+)
+_WRONG_TOKEN = "That is no token of this broker, or it was revoked or has ended."
 
 
 class Console:
-    """``clock``: monotonic seconds; ``lifetime``: seconds of a console session."""
+    """``members`` None: nobody of the directory may enter."""
 
     def __init__(
-        self, site: str, token: str, api: Api, clock: Callable[[], float], lifetime: float
+        self,
+        site: str,
+        api: Api,
+        live: Live,
+        callers: Callers,
+        sessions: ConsoleSessions,
+        members: Members | None,
     ) -> None:
         self._site = site
-        self._token = token.encode()
         self._api = api
-        self._clock = clock
-        self._lifetime = lifetime
-        self._sessions: dict[str, float] = {}
+        self._live = live
+        self._callers = callers
+        self._sessions = sessions
+        self._members = members
         self._templates = Environment(
             loader=PackageLoader("broker.admin"),
             autoescape=True,
@@ -45,13 +63,47 @@ class Console:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        folder = files("broker.admin").joinpath("static")
+        self._static = {each.name: each.read_bytes() for each in folder.iterdir() if each.is_file()}
 
-    async def show(self, request: web.Request) -> web.Response:
-        if not self._is_known(request):
-            return self._page("enter.html", 401, wrong=False)
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get(CONSOLE, self._show),
+            web.get(CONSOLE.rstrip("/"), self._to_console),
+            web.post(CONSOLE, self._enter_by_token),
+            web.post(f"{CONSOLE}directory", self._enter_by_directory),
+            web.post(f"{CONSOLE}link", self._enter_by_link),
+            web.post(f"{CONSOLE}leave", self._leave),
+            web.get(f"{CONSOLE}plain", self._plain),
+            web.get(f"{CONSOLE}live", self._stream),
+            web.get(f"{CONSOLE}static/{{name}}", self._file),
+        ]
+
+    def open_paths(self) -> frozenset[str]:
+        """Where nobody needs to be known."""
+        doors = {CONSOLE.rstrip("/"), *(CONSOLE + each for each in ("", "directory", "link"))}
+        return frozenset(
+            doors | {f"{CONSOLE}leave"} | {f"{CONSOLE}static/{name}" for name in self._static}
+        )
+
+    def operations(self) -> tuple[Operation, ...]:
+        return (
+            Operation(
+                "POST", "/console-links", "A link that opens the console once, as who asks",
+                self._make_link, {201: "url: good for one hour and one browser"}, viewers=True,
+            ),
+        )  # fmt: skip
+
+    async def _show(self, request: web.Request) -> web.Response:
+        caller = guard.caller(request)
+        if caller is None:
+            return self._door(401)
+        return self._page("console.html", 200, name=caller.name, role=caller.role)
+
+    async def _plain(self, _: web.Request) -> web.Response:
         host, usage, known = await self._api.snapshot()
         return self._page(
-            "status.html",
+            "plain.html",
             200,
             refresh=5,
             readiness=readiness(host, usage, known),
@@ -60,52 +112,131 @@ class Console:
             workers=views.workers(host, usage, known)["workers"],
         )
 
-    async def enter(self, request: web.Request) -> web.Response:
+    async def _enter_by_token(self, request: web.Request) -> web.Response:
         """The token typed into the form. POST; another origin was refused before."""
+        given = (await request.post()).get("token")
+        caller = None
+        if isinstance(given, str):
+            caller = await self._callers.with_token(given.strip().encode("utf-8", "replace"))
+        if caller is None:
+            return self._door(403, _WRONG_TOKEN)
+        return self._entered(request, caller)
+
+    async def _enter_by_directory(self, request: web.Request) -> web.Response:
+        if self._members is None:
+            return problem(404, "nobody of the directory may enter here (admin.operators)")
         form = await request.post()
-        given = form.get("token")
-        if not isinstance(given, str) or not same_token(given.strip().encode(), self._token):
-            return self._page("enter.html", 403, wrong=True)
-        now = self._clock()
-        self._sessions = {key: ends for key, ends in self._sessions.items() if ends > now}
-        while len(self._sessions) >= _MOST_SESSIONS:
-            del self._sessions[next(iter(self._sessions))]
-        session = secrets.token_urlsafe(24)
-        self._sessions[session] = now + self._lifetime
-        response = web.Response(status=303, headers={"Location": CONSOLE})
+        username, password = form.get("username"), form.get("password")
+        if not isinstance(username, str) or not isinstance(password, str):
+            return problem(400, "a form with username and password is needed")
+        try:
+            caller = await self._members.enter(username, password)
+        except (WrongPassword, AccountRefused) as error:
+            return self._door(403, error.reason, username=username[:200])
+        except BrokerError as error:
+            return self._door(error.status, error.reason, username=username[:200])
+        return self._entered(request, caller)
+
+    async def _enter_by_link(self, request: web.Request) -> web.Response:
+        code = (await request.post()).get("code")
+        caller = await self._sessions.take_link(code) if isinstance(code, str) else None
+        if caller is None:
+            return self._door(403, "This link was used already, or its hour is over.")
+        return self._entered(request, caller)
+
+    async def _make_link(self, request: web.Request) -> web.Response:
+        caller = guard.caller(request)
+        assert caller is not None
+        # Behind #, so that it stands in no log and in no Referer.
+        url = f"{request.scheme}://{request.host}{CONSOLE}#{self._sessions.link(caller)}"
+        return web.json_response({"url": url}, status=201)
+
+    async def _leave(self, request: web.Request) -> web.Response:
+        self._sessions.close(request.cookies.get(COOKIE, ""))
+        response = _to(CONSOLE)
+        response.del_cookie(COOKIE, path=CONSOLE)
+        return response
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        """Server-sent events: ``history`` once, then ``now`` with each sample; ``gone`` when the
+        viewer is let in no more."""
+        with self._live.watching():
+            response = web.StreamResponse(
+                headers={
+                    "Content-Type": "text/event-stream",
+                    "Cache-Control": "no-store",
+                    "X-Content-Type-Options": "nosniff",
+                    "X-Accel-Buffering": "no",
+                }
+            )
+            with contextlib.suppress(ConnectionError):  # the browser left
+                await response.prepare(request)
+                await response.write(_event("history", self._live.history()))
+                number = seen = 0
+                while (sample := await self._live.newer(number)) is not None:
+                    number, told = sample
+                    seen += 1
+                    if seen % _LOOK_AGAIN == 0 and not await self._still(request):
+                        await response.write(_event("gone", json.dumps({})))
+                        break
+                    await response.write(_event("now", told))
+            return response
+
+    async def _still(self, request: web.Request) -> bool:
+        caller = guard.caller(request)
+        if COOKIE in request.cookies:
+            return await self._sessions.caller(request.cookies[COOKIE]) is not None
+        return caller is not None and await self._callers.with_key(caller.key) is not None
+
+    async def _file(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        content = self._static.get(name)
+        kind = _KINDS.get(name.rpartition(".")[2])
+        if content is None or kind is None:
+            return problem(404, "there is no such file")
+        return web.Response(
+            body=content, content_type=kind, charset="utf-8", headers={"Cache-Control": "no-cache"}
+        )
+
+    async def _to_console(self, _: web.Request) -> web.Response:
+        return web.Response(status=308, headers={"Location": CONSOLE})
+
+    def _entered(self, request: web.Request, caller: Caller) -> web.Response:
+        response = _to(CONSOLE)
         response.set_cookie(
-            _COOKIE, session, path=CONSOLE, httponly=True, samesite="Strict", secure=request.secure
+            COOKIE,
+            self._sessions.open(caller),
+            path=CONSOLE,
+            httponly=True,
+            samesite="Strict",
+            secure=request.secure,
         )
         return response
 
-    async def leave(self, request: web.Request) -> web.Response:
-        self._sessions.pop(request.cookies.get(_COOKIE, ""), None)
-        response = web.Response(status=303, headers={"Location": CONSOLE})
-        response.del_cookie(_COOKIE, path=CONSOLE)
-        return response
-
-    def _is_known(self, request: web.Request) -> bool:
-        if same_token(bearer(request), self._token):
-            return True
-        ends = self._sessions.get(request.cookies.get(_COOKIE, ""))
-        return ends is not None and self._clock() < ends
+    def _door(self, status: int, wrong: str = "", username: str = "") -> web.Response:
+        members = self._members is not None
+        return self._page("enter.html", status, wrong=wrong, members=members, username=username)
 
     def _page(self, template: str, status: int, **values: object) -> web.Response:
-        nonce = secrets.token_urlsafe(12)
         html = self._templates.get_template(template).render(
-            site=self._site, nonce=nonce, path=CONSOLE, **values
+            site=self._site, path=CONSOLE, **values
         )
         return web.Response(
             text=html,
             status=status,
             content_type="text/html",
             headers={
-                "Content-Security-Policy": (
-                    f"default-src 'none'; style-src 'nonce-{nonce}'; img-src data:;"
-                    " form-action 'self';"
-                    " frame-ancestors 'none'; base-uri 'none'"
-                ),
+                "Content-Security-Policy": _POLICY,
                 # Not no-referrer: a form sent under it says Origin: null, and would be refused.
                 "Referrer-Policy": "same-origin",
             },
         )
+
+
+def _to(path: str) -> web.Response:
+    return web.Response(status=303, headers={"Location": path})
+
+
+def _event(name: str, data: str) -> bytes:
+    """``data`` is one line."""
+    return f"event: {name}\ndata: {data}\n\n".encode()

@@ -2,26 +2,35 @@
 
 In this order: errors become problem+json (RFC 9457); the Host must be one of ours (a page of the
 internet can point a name of its own at 127.0.0.1); a browser's request must come from our own
-origin; then the token, except for what is public. No CORS header is ever sent.
+origin; then who asks (a token, or a session of the console), except for what is public, and whether
+it may: a viewer changes nothing. No CORS header is ever sent.
 """
 
 from __future__ import annotations
 
-import hmac
 import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from broker.admin.callers import Caller
 from broker.errors import BrokerError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from aiohttp.typedefs import Handler, Middleware
+
+    from broker.admin.callers import Callers
+    from broker.admin.console_sessions import ConsoleSessions
 
 _log = logging.getLogger(__name__)
 PUBLIC = frozenset({"/metrics", "/healthz", "/readyz"})
 CONSOLE = "/console/"
+COOKIE = "broker_console"
+VIEWERS_MAY_NOT = "this token may look and change nothing; it takes one with the role operator"
+_CALLER = web.RequestKey("caller", Caller)
 _SAFE = frozenset({"GET", "HEAD"})
 
 
@@ -51,6 +60,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = problem(500, "this failed in a way nobody expected; the log says more")
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
     return response
 
 
@@ -74,28 +84,62 @@ def own_name_only(hosts: frozenset[str]) -> Middleware:
     return check
 
 
-def token_needed(token: str) -> Middleware:
-    """Everything but what is public, and the console (which asks for it itself)."""
-    expected = token.encode()
+def known_callers_only(
+    callers: Callers, sessions: ConsoleSessions, *, open_: Collection[str], viewers: Collection[str]
+) -> Middleware:
+    """``open_``: paths below the console that need nobody known (they let somebody in, or look the
+    same to all). ``viewers``: paths where a viewer may ask too although they are no GET; what is
+    there looks at ``may_change`` itself."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path in PUBLIC or request.path.startswith(CONSOLE):
+        path = request.path
+        if path in PUBLIC:
             return await handler(request)
-        if not same_token(bearer(request), expected):
+        caller = await callers.with_token(bearer(request))
+        if caller is None and path.startswith(CONSOLE):
+            caller = await sessions.caller(request.cookies.get(COOKIE, ""))
+            if caller is not None and request.method not in _SAFE and not _own_page(request):
+                return problem(403, "requests of other sites are refused")
+        if caller is not None:
+            request[_CALLER] = caller
+        if path in open_:
+            return await handler(request)
+        if caller is None:
             return problem(
                 401,
                 "this needs the header Authorization: Bearer TOKEN",
                 **{"WWW-Authenticate": 'Bearer realm="broker"'},
             )
+        if request.method not in _SAFE and path not in viewers and not caller.may_change:
+            return problem(403, VIEWERS_MAY_NOT)
         return await handler(request)
 
     return check
 
 
-def author(_request: web.Request) -> str:
+def _own_page(request: web.Request) -> bool:
+    """Whether a browser says that a page of ours asks; a cookie alone proves nothing. An Origin was
+    compared before."""
+    return "Origin" in request.headers or request.headers.get("Sec-Fetch-Site") == "same-origin"
+
+
+def caller(request: web.Request) -> Caller | None:
+    """Who asks; None only where nobody needs to be known."""
+    return request.get(_CALLER)
+
+
+def may_change(request: web.Request) -> bool:
+    """Whether who asks may change something."""
+    who = caller(request)
+    return who is not None and who.may_change
+
+
+def author(request: web.Request) -> str:
     """Who asks, for the audit trail."""
-    return "admin token"
+    who = caller(request)
+    assert who is not None, "an operation that nobody is known to ask for"
+    return who.name
 
 
 def bearer(request: web.Request) -> bytes:
@@ -105,11 +149,6 @@ def bearer(request: web.Request) -> bytes:
         return b""
     scheme, _, token = given[0].partition(" ")
     return token.strip().encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else b""
-
-
-def same_token(given: bytes, expected: bytes) -> bool:
-    """Compared in constant time; an empty one is never right."""
-    return bool(expected) and hmac.compare_digest(given, expected)
 
 
 def _kept(error: web.HTTPException) -> dict[str, str]:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from broker.policy.capacity import Capacity
 
 
+_IN_THE_LEDGER = (names.WAIT_ESTIMATE_SHOWN, names.WAIT_ESTIMATE_KEPT)
+"""Counters of the whole site. Absent while the ledger is away: a 0 would look like a new start."""
+
+
 class Metrics:
     """One per admin process: remembers counters of processes that have ended."""
 
@@ -47,7 +51,7 @@ def ledger_page(usage: Usage | None, workers_up: int) -> str:
     """The ledger's snapshot as an exposition; None: it is away."""
     page = Exposition()
     for metric in names.every():  # known from the start, whoever counts them
-        if metric.kind == "counter" and not metric.labels:
+        if metric.kind == "counter" and not metric.labels and metric not in _IN_THE_LEDGER:
             page.counter(metric)
     _put(page, names.WORKERS_UP, {(): workers_up})
     _put(page, names.LEDGER_UP, {(): 0 if usage is None else 1})
@@ -73,6 +77,8 @@ def _put_usage(page: Exposition, usage: Usage) -> None:
         (pool, population): 0 for pool in limits.pools for population in populations
     }
     _put(page, names.LEDGER_LEARNING, {(): int(usage.learning)})
+    _put(page, names.WAIT_ESTIMATE_SHOWN, {(): usage.estimates_shown})
+    _put(page, names.WAIT_ESTIMATE_KEPT, {(): usage.estimates_kept})
     _put(page, names.CAPACITY_SCALE, {(): limits.scale})
     _put(page, names.GUARD_STATE, {(): guard_state(limits.capacity)})
     _put(page, names.SITE_SEATS_LIMIT, {(): limits.seats_limit})

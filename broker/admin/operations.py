@@ -29,7 +29,9 @@ class Parameter:
 @dataclass(frozen=True, slots=True)
 class Operation:
     """``path`` is below PREFIX, with ``{name}`` for path parameters. ``answers``: status -> what it
-    means; problems common to all operations are added to the document by themselves."""
+    means; problems common to all operations are added to the document by themselves.
+    ``viewers``: a viewer may ask for it although it is no GET, and the handler refuses what would
+    change something."""
 
     method: str
     path: str
@@ -38,11 +40,12 @@ class Operation:
     answers: dict[int, str]
     parameters: tuple[Parameter, ...] = ()
     body: dict[str, Any] | None = None
+    viewers: bool = False
 
 
 _COMMON = {
     401: "no token, or a wrong one",
-    403: "another origin asked",
+    403: "a viewer's token, or another origin",
     421: "asked under a name that is not this listener's",
     503: "the ledger does not answer",
 }

@@ -169,6 +169,8 @@ class CapacityOrders:
         seen = version(request)
         if seen is None and not body.dry_run:
             return problem(428, 'this needs If-Match: "VERSION" as seen in /api/v1/capacity')
+        if not body.dry_run and not guard.may_change(request):
+            return problem(403, guard.VIEWERS_MAY_NOT)
         outcome = await self._orders.carry_out(
             decide,
             author=guard.author(request),
@@ -205,8 +207,9 @@ class CapacityOrders:
 
         def order(path: str, summary: str, handler: Any, body: type[msgspec.Struct]) -> Operation:
             return Operation(
-                "POST", f"/capacity/{path}", summary, handler, answers, (matched,), _schema(body)
-            )
+                "POST", f"/capacity/{path}", summary, handler, answers, (matched,), _schema(body),
+                viewers=True,
+            )  # fmt: skip
 
         return (
             order("raise", "Multiply the configured numbers, with an end", self.raise_, RaiseOrder),

@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 class AdminPlan:
     """``token``: the bearer token. ``hosts``: the Host values answered to (``allowed_hosts``).
     ``run_dir``: where the control sockets of this host are. ``console_session``: seconds after
-    which the console asks for the token again."""
+    which the console asks who it is again. ``operators``, ``viewers``: DN of the directory's group
+    that may enter it so, empty for none."""
 
     site: str
     token: str
     hosts: frozenset[str]
     run_dir: Path
     console_session: float = 43_200.0
+    operators: str = ""
+    viewers: str = ""
 
 
 def require_private(address: str, *, tls: bool = False) -> None:

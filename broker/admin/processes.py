@@ -66,6 +66,12 @@ class Processes:
         answers = await self._ask(self._client.metrics)
         return [Page(name, instance, text) for name, (text, instance) in answers.items()]
 
+    async def metrics_of(self, name: str) -> str:
+        """The metrics of one process; empty when it does not answer."""
+        path = control_path(self._run_dir, name)
+        answer = await self._one(self._client.metrics, path) if path.exists() else None
+        return "" if answer is None else answer[0]
+
     async def reload(self) -> None:
         """Tell the supervisor, which tells the others. Raises Refused with its reason, NotFound
         when it does not answer."""

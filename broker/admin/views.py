@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from broker.admin.processes import HostState
-    from broker.ledger.port import SessionRecord, Usage, WorkerView
+    from broker.ledger.port import SeatAnswer, SessionRecord, Usage, WorkerView
     from broker.policy.limits import Share
 
 Json = dict[str, Any]
@@ -54,14 +54,29 @@ def capacity(usage: Usage) -> Json:
 
 
 def waiting(usage: Usage) -> Json:
-    """The waiting room by population."""
+    """The waiting room by population. ``estimates``: waits that ended with a call and had been told
+    how long they would last at most, and how many of them did not last longer."""
     return {
         "waiting": sum(usage.waiting.values()),
         "called": sum(usage.called.values()),
+        "estimates": {"shown": usage.estimates_shown, "kept": usage.estimates_kept},
         "populations": {
             name: {"waiting": usage.waiting.get(name, 0), "called": usage.called.get(name, 0)}
             for name in usage.limits.populations
         },
+    }
+
+
+def standing(employee: str, answer: SeatAnswer) -> Json:
+    """Where one employee stands. ``position`` is that within the population (1: next), null unless
+    it waits; ``claim_seconds`` what is left to a called one."""
+    return {
+        "employee": employee,
+        "state": answer.state,
+        "population": answer.population,
+        "number": answer.number,
+        "position": answer.position if answer.state == "waiting" else None,
+        "claim_seconds": None if answer.claim_ms is None else answer.claim_ms / 1000,
     }
 
 

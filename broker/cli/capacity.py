@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from broker.cli.capacity_words import Scale, raise_order, ramp_of
+from broker.cli.capacity_plan import plan
+from broker.cli.capacity_words import Scale, raise_order, ramp_of, ramp_options
 from broker.cli.finding import api_options
 from broker.cli.main import DONE, REFUSED
 from broker.cli.output import confirm, show_drawn, show_json, show_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from broker.cli.client import AdminClient
 
 ACKNOWLEDGE = 5.0  # seconds that every worker has to take new limits into force
@@ -35,6 +34,9 @@ def command() -> None:
     """
 
 
+command.add_command(plan)
+
+
 _reason = click.option("--reason", default="", help="Why; stands in the audit trail.")
 _pool = click.option("--pool", help="Only this pool, in place of the whole site.")
 _yes = click.option("--yes", is_flag=True, help="Do not ask.")
@@ -42,27 +44,6 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Say what would happen; 
 _wait = click.option(
     "--wait", is_flag=True, help="Follow the ramp; exit code 1 if it is held or rolled back."
 )
-
-
-def _ramp(made: Callable[..., None]) -> Callable[..., None]:
-    for option in (
-        click.option(
-            "--guard",
-            type=click.Choice(["rollback", "hold"]),
-            default="rollback",
-            show_default=True,
-            help="After two bad windows: go back a step and hold, or only hold.",
-        ),
-        click.option("--now", is_flag=True, help="In one step, which nothing guards."),
-        click.option(
-            "--ramp",
-            default="1.25/60s",
-            show_default=True,
-            help="Factor of a step / time between two.",
-        ),
-    ):
-        made = option(made)
-    return made
 
 
 @command.command("show")
@@ -90,7 +71,7 @@ def show(api: AdminClient, *, watch: bool, as_json: bool) -> None:
 @click.option("--for", "lasts", help="End after this time, such as 14d or 8h.")
 @click.option("--until", help="End at this date or time, such as 2020-04-30 or 2020-04-30T18:00.")
 @_reason
-@_ramp
+@ramp_options
 @_dry_run
 @_wait
 @_yes
@@ -123,39 +104,6 @@ def raise_(
     return _carry_out(
         api, "raise", order, question, dry_run=dry_run, yes=yes, wait=wait, as_json=as_json
     )
-
-
-@command.command("plan")
-@click.argument("scale", type=Scale())
-@click.option("--open-to", multiple=True, help="Populations to admit besides, with commas.")
-@_pool
-@click.option("--for", "lasts", help="End after this time, such as 14d or 8h.")
-@click.option("--until", help="End at this date or time, such as 2020-04-30 or 2020-04-30T18:00.")
-@click.option("--reason", default="what if", hidden=True)
-@_ramp
-@api_options
-def plan(
-    api: AdminClient,
-    scale: float,
-    *,
-    open_to: tuple[str, ...],
-    pool: str | None,
-    lasts: str | None,
-    until: str | None,
-    reason: str,
-    ramp: str,
-    now: bool,
-    guard: str,
-    as_json: bool,
-) -> None:
-    """Say what a raise to SCALE would do; change nothing (as raise --dry-run).
-
-    Who is let in at which step, how long the queue takes to drain, which connections that needs
-    and which pool or server runs out first, from what is measured at present. What was not
-    measured is called not known.
-    """
-    order = raise_order(scale, open_to, pool, reason, ramp, guard, lasts, until, now=now)
-    _carry_out(api, "raise", order, "", dry_run=True, yes=True, wait=False, as_json=as_json)
 
 
 @command.command("lower")
@@ -195,7 +143,7 @@ def lower(
 @command.command("level")
 @click.argument("name")
 @_reason
-@_ramp
+@ramp_options
 @_dry_run
 @_wait
 @_yes

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Scale(click.ParamType):  # type: ignore[type-arg]
@@ -23,6 +26,28 @@ class Scale(click.ParamType):  # type: ignore[type-arg]
         if not math.isfinite(scale):
             self.fail(f"{value} is no scale; say 6x for six times the configured numbers")
         return scale
+
+
+def ramp_options(made: Callable[..., Any]) -> Callable[..., Any]:
+    """``--ramp``, ``--now``, ``--guard``."""
+    for option in (
+        click.option(
+            "--guard",
+            type=click.Choice(["rollback", "hold"]),
+            default="rollback",
+            show_default=True,
+            help="After two bad windows: go back a step and hold, or only hold.",
+        ),
+        click.option("--now", is_flag=True, help="In one step, which nothing guards."),
+        click.option(
+            "--ramp",
+            default="1.25/60s",
+            show_default=True,
+            help="Factor of a step / time between two.",
+        ),
+    ):
+        made = option(made)
+    return made
 
 
 def raise_order(

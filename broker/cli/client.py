@@ -10,11 +10,14 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 from broker.cli.main import UnreachableError
 from broker.errors import NotFound, Refused, Stale
+
+if TYPE_CHECKING:
+    import ssl
 
 _TIMEOUT = 10.0
 
@@ -34,14 +37,16 @@ class _UnixConnection(http.client.HTTPConnection):
 
 class AdminClient:
     """``url``: ``http://HOST:PORT``, ``https://...`` or ``unix:/PATH``; ``token``: bearer token.
+    ``tls``: whom https trusts and what we show; None: the system's authorities, and nothing.
 
     Every method returns the decoded JSON of a success (None for an empty one) and raises Refused,
     NotFound or Stale with the API's own sentence, or UnreachableError.
     """
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, tls: ssl.SSLContext | None = None) -> None:
         self._url = url.rstrip("/")
         self._token = token
+        self._tls = tls
 
     def get(self, path: str, **query: str) -> Any:
         """GET ``/api/v1/PATH``."""
@@ -89,10 +94,11 @@ class AdminClient:
         parts = urlsplit(self._url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Refused(f"the admin API's URL should be http://HOST:PORT, not {self._url}")
-        kind = (
-            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        if parts.scheme == "http":
+            return http.client.HTTPConnection(parts.hostname, parts.port, timeout=_TIMEOUT)
+        return http.client.HTTPSConnection(
+            parts.hostname, parts.port, timeout=_TIMEOUT, context=self._tls
         )
-        return kind(parts.hostname, parts.port, timeout=_TIMEOUT)
 
     def _answer(self, status: int, raw: bytes) -> Any:
         try:
@@ -105,7 +111,7 @@ class AdminClient:
             return value
         problem = value if isinstance(value, dict) else {}
         sentence = str(problem.get("detail") or problem.get("title") or f"the API answers {status}")
-        if status in (401, 403):
+        if status == 401:
             raise Refused(f"{sentence} (is BROKER_ADMIN_TOKEN right?)")
         if status == 404:
             raise NotFound(sentence)

@@ -13,8 +13,10 @@ import click
 
 from broker.cli.client import AdminClient
 from broker.cli.main import UnreachableError
+from broker.errors import Refused
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Mapping
 
 _DEMO = Path(".demo/env")
@@ -28,7 +30,7 @@ def find_api(configuration: Path | None, environ: Mapping[str, str], folder: Pat
     """
     url, token = environ.get("BROKER_ADMIN_URL"), environ.get("BROKER_ADMIN_TOKEN")
     if url and token:
-        return AdminClient(url, token)
+        return AdminClient(url, token, _from_environment(environ))
     if configuration is None and environ.get("BROKER_CONFIG"):
         configuration = Path(environ["BROKER_CONFIG"])
     if configuration is not None:
@@ -50,9 +52,52 @@ def _configured(configuration: Path, environ: Mapping[str, str]) -> AdminClient:
     from broker.configuration import load
 
     admin = load(configuration, environ).admin
-    local = admin.address.startswith("unix:")
-    url = admin.address if local else f"http://{admin.address}"
-    return AdminClient(url, admin.token.get_secret_value())
+    token = admin.token.get_secret_value()
+    if admin.address.startswith("unix:"):
+        return AdminClient(admin.address, token)
+    if admin.tls is None:
+        return AdminClient(f"http://{admin.address}", token)
+    return AdminClient(f"https://{admin.address}", token, _exactly(admin.tls.certificate, environ))
+
+
+def _from_environment(environ: Mapping[str, str]) -> ssl.SSLContext | None:
+    """BROKER_ADMIN_CA and the certificate we show; None: neither was named."""
+    ca = environ.get("BROKER_ADMIN_CA")
+    if not ca and not environ.get("BROKER_ADMIN_CERTIFICATE"):
+        return None
+    import ssl
+
+    try:
+        return _showing(ssl.create_default_context(cafile=ca or None), environ)
+    except (OSError, ssl.SSLError) as error:
+        raise Refused(f"BROKER_ADMIN_CA cannot be used: {error}") from None
+
+
+def _exactly(certificate: Path, environ: Mapping[str, str]) -> ssl.SSLContext:
+    """Trusts that very certificate, which stands in our own configuration, whatever its name."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    end = "-----END CERTIFICATE-----"
+    leaf = certificate.read_text("ascii", "replace").partition(end)[0]
+    try:
+        context.load_verify_locations(cadata=f"{leaf}{end}\n")
+    except (ssl.SSLError, ValueError) as error:
+        raise Refused(f"{certificate} cannot be used: {error}") from None
+    return _showing(context, environ)
+
+
+def _showing(context: ssl.SSLContext, environ: Mapping[str, str]) -> ssl.SSLContext:
+    """With the certificate of BROKER_ADMIN_CERTIFICATE and BROKER_ADMIN_KEY, if there is one."""
+    certificate = environ.get("BROKER_ADMIN_CERTIFICATE")
+    if certificate:
+        try:
+            context.load_cert_chain(certificate, environ.get("BROKER_ADMIN_KEY") or None)
+        except OSError as error:  # ssl.SSLError is one
+            raise Refused(f"BROKER_ADMIN_CERTIFICATE cannot be used: {error}") from None
+    return context
 
 
 def _assignments(text: str) -> dict[str, str]:

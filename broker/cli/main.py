@@ -34,7 +34,8 @@ zsh_source and fish_source for zsh and fish.
 
 \b
 Commands that speak to a running broker find it by BROKER_ADMIN_URL and BROKER_ADMIN_TOKEN, else by
-the configuration (-c FILE or BROKER_CONFIG), else in .demo/env of a running demo.
+the configuration (-c FILE or BROKER_CONFIG), else in .demo/env of a running demo. Over TLS,
+BROKER_ADMIN_CA names whom to trust, BROKER_ADMIN_CERTIFICATE and BROKER_ADMIN_KEY what to show.
 """
 
 #: Command -> (module, one line for --help), in the order of --help.
@@ -49,6 +50,8 @@ _COMMANDS = {
     "servers": ("servers", "The applications' servers and their health."),
     "workers": ("workers", "Worker processes: list, forget a lost one."),
     "explain": ("explain", "Why somebody gets in at an address, or does not."),
+    "console": ("console", "A link that opens the console in a browser, once."),
+    "tokens": ("tokens", "Who may use the admin API: create, list, revoke."),
     "audit": ("audit", "Who changed what, when, why and how it ended."),
     "reload": ("reload", "Make this host read its configuration again."),
     "keys": ("keys", "Make a key ring for sessions and assertions."),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _SYNC_TICK = 0.25
 _PORTAL = "portal"
+_ON_CALL_PART = 10  # the tier stays small: a tenth of the seats, or one
 
 
 def pools(draft: Draft) -> Found:
@@ -90,12 +91,26 @@ def populations(draft: Draft) -> Found:
                 (*at, "seats", "guaranteed"),
                 f"{share.guaranteed} is above the maximum of {share.maximum}",
             )
+    if draft.seats is not None:
+        yield from _on_call(draft, draft.seats.limit)
     promised = sum(population.seats.guaranteed for population in draft.populations.values())
     if draft.seats is not None and promised > draft.seats.limit:
         yield (
             ("populations",),
             f"guaranteed seats of {promised} together are above seats.limit of {draft.seats.limit}",
         )
+
+
+def _on_call(draft: Draft, seats: int) -> Found:
+    most = max(1, seats // _ON_CALL_PART)
+    together = 0
+    for index, population in draft.populations.items():
+        together += population.seats.on_call
+        if population.seats.on_call and together > most:
+            yield (
+                ("populations", index, "seats", "on_call"),
+                f"on-call seats of {together} together are above a tenth of seats.limit: {most}",
+            )
 
 
 def _population_rule(at: Path, population: Population, directory: DirectorySettings) -> Found:

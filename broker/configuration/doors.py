@@ -35,8 +35,8 @@ def listeners(draft: Draft) -> Found:
 def admin(draft: Draft) -> Found:
     if draft.admin is None:
         return
-    if not _local(draft.admin.address):
-        yield ("admin", "address"), "should be loopback or a Unix socket: it speaks no TLS"
+    if draft.admin.tls is None and not _local(draft.admin.address):
+        yield ("admin", "address"), "should be loopback or a Unix socket: elsewhere it needs tls"
     if len(draft.admin.token.get_secret_value()) < 16:
         yield ("admin", "token"), "is shorter than 16 characters"
     taken = {listener.address for listener in draft.listeners.values()}

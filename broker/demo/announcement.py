@@ -65,7 +65,9 @@ def welcome(known: dict[str, Any], plan: Plan) -> str:
     people, apps = known["accounts"], known["apps"]
     feed_host = apps["feed"].removeprefix("https://").split(":")[0]
     arrive = f"{command_line()} demo arrive 100"
+    another = f"; `{command_line()} console` prints another link"
     if plan.state != Path.cwd() / ".demo":
+        another = " and within an hour"
         arrive += f" --state {shown(plan.state)}"
     ca = shown(Path(known["ca"]))
     backend = known["backends"]["feed"][0]
@@ -90,7 +92,9 @@ def welcome(known: dict[str, Any], plan: Plan) -> str:
             curl {backend}/oracle          what a backend sees itself
             curl -d '{{"delay_seconds": 2}}' {backend}/oracle
                                   slow it down; {{"mend": true}} ends that
-  Operate   {known["admin"]}   /metrics, /readyz;
+  Operate   {known["console"]}
+            opens the console, once{another}
+            {known["admin"]}   /metrics, /readyz;
             the rest with the token in {shown(plan.environment_file)}
   Logs      {shown(plan.state / "logs")}
 """

@@ -106,7 +106,7 @@ class Browser:
         """Poll as politely as asked, and enter when called."""
         while True:
             status = await self._status()
-            if status.get("state") in ("called", "seated", "not_admitted", "none"):
+            if status.get("state") in ("called", "seated", "not_admitted", "none", "gone"):
                 page = await self.navigate(f"{self._app}/")
                 if page.outcome != "waiting":
                     return page

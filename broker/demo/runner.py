@@ -120,6 +120,7 @@ class Demo:
         write_configuration(plan, ports, self._run_dir, self._redis_socket)
         self._broker = await self._start_broker(files)
         known = ready_object(plan, ports, files, token)
+        known["console"] = await self._console_link(token)
         write_private(plan.environment_file, environment_lines(plan, files, token))
         write_private(plan.ready_file, json.dumps(known) + "\n")
         voice.progress(STEPS, STEPS, "it runs")
@@ -198,6 +199,15 @@ class Demo:
 
             await part.until(ready, LONGEST_START)
         return part
+
+    async def _console_link(self, token: str) -> str:
+        """What opens the console, once. The broker answers, so this does not fail."""
+        headers = {"Authorization": f"Bearer {token}"}
+        async with (
+            aiohttp.ClientSession(timeout=SHORT, headers=headers) as session,
+            session.post(f"{self._plan.admin}/api/v1/console-links", raise_for_status=True) as made,
+        ):
+            return str((await made.json())["url"])
 
     async def _watch(self, broker: Part) -> None:
         """Until the broker ends. Raises PartFailed then."""

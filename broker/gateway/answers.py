@@ -16,7 +16,7 @@ from broker.site import language
 from broker.site.language import mark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +164,15 @@ class Answers:
         close: bool,
         bodiless: bool = False,
         date: bytes = b"",
+        members: Mapping[str, object] | None = None,
     ) -> bytes:
-        """The whole response. ``extra``: finished header lines. ``bodiless``: answer to HEAD."""
+        """The whole response. ``extra``: finished header lines. ``bodiless``: answer to HEAD.
+        ``members``: what a problem says beyond the usual (RFC 9457, 3.2)."""
         tag = language.negotiate(accept_language.decode("latin-1"))
         found = self._pages if page else self._problems
         body = found.get((reason, tag)) or found[reason, language.LANGUAGES[0]]
+        if members is not None and not page:
+            body = json.dumps({**json.loads(body), **members}, ensure_ascii=False).encode()
         kind = b"text/html; charset=utf-8" if page else b"application/problem+json"
         lines = extra + b"Content-Language: %b\r\nVary: Accept-Language, Accept\r\n" % tag.encode()
         if page:

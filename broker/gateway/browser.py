@@ -17,7 +17,7 @@ from broker.gateway.chunks import ChunkReader
 from broker.gateway.deadlines import NEVER, NO_SLOT
 from broker.gateway.doorstep import Place, plain_address
 from broker.gateway.forwarded import is_trusted
-from broker.gateway.ground import BUFFER, REST
+from broker.gateway.ground import REST
 from broker.gateway.http1 import broken_newline
 from broker.gateway.outbox import Connection
 
@@ -126,9 +126,8 @@ class BrowserConnection(Connection):
         self.speak_for(self.peer)
         trusted = self.listener.trusted_proxies
         self.behind_proxy = bool(trusted) and is_trusted(self.peer, trusted)
-        if transport.get_extra_info("ssl_object") is not None:
-            self._tls = True
-            self.transport.set_write_buffer_limits(high=BUFFER)
+        self._tls = transport.get_extra_info("ssl_object") is not None
+        self.keep_little()
         if self._place is None:
             self._place = ground.place(self.peer)
         if self._place is None or ground.draining:
@@ -255,7 +254,8 @@ class BrowserConnection(Connection):
         has been looked at: a head may come a byte at a time."""
         door = self.ground.door
         error: ProtocolViolation | None = None
-        if broken_newline(data, start) or not (65 <= data[0] <= 90):
+        early = not self._early and data == b"\r"  # of the empty line that is forgiven
+        if broken_newline(data, start) or not (65 <= data[0] <= 90 or early):
             error = ProtocolViolation("not HTTP (RFC 9112 2.2)")
         elif len(data) > door.request_line_limit and not (
             0 < data.find(b"\r\n") <= door.request_line_limit
@@ -321,6 +321,10 @@ class BrowserConnection(Connection):
         assert pending is not None
         start = max(len(pending) - 3, 0)
         pending += data
+        if pending[:1] == b"\r":  # of an empty line that was cut in two
+            self._pending = None
+            self._read_head(bytes(pending))
+            return
         if self._stopped & PIPELINED:  # a whole head may be in it already: ``_go_on`` looks
             return
         if pending.find(b"\r\n\r\n", start) < 0:
@@ -362,14 +366,15 @@ class BrowserConnection(Connection):
             self.party.body(piece, last)
 
     def _check_rate(self, now: float) -> None:
-        """The body's minimum rate, averaged; while we do not read, it is not the browser's."""
+        """The body's minimum rate since the last look: who sent much at first has no credit to
+        hang on with. While we do not read, it is not the browser's."""
         timeout = self.ground.door.head_timeout
-        if self._stopped:
-            self._taking_since, self._taken = now, 0
-        elif self._taken < (now - self._taking_since) * self.ground.door.body_minimum_rate:
+        wanted = (now - self._taking_since) * self.ground.door.body_minimum_rate
+        if self._taken < wanted and not self._stopped:
             if self.party is not None:
                 self.party.body_slow()
             return
+        self._taking_since, self._taken = now, 0
         self.ground.deadlines.watch(self, now + timeout)
 
     # --- the party's side

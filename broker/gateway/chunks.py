@@ -11,8 +11,16 @@ from typing import Final
 
 from broker.errors import ProtocolViolation
 
-SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
-TRAILER: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
+# Extensions as in RFC 9112 7.1.1, without its "bad whitespace", which llhttp refuses as well.
+SIZE: Final = re.compile(
+    rb"([0-9A-Fa-f]{1,15})(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)*"
+)
+# Framing cannot change once the body has gone by (RFC 9110 6.5.1): who says so lies to somebody.
+TRAILER: Final = re.compile(
+    rb"(?!(?i:content-length|transfer-encoding):)" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*"
+)
 LONGEST_LINE: Final = 1024
 LONGEST_TRAILERS: Final = 8192
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -65,8 +73,8 @@ class ChunkReader:
                 self._state = SIZE_LINE
             end = data.find(b"\r\n", at)
             if end < 0:
-                self._held = data[at:]
-                if len(self._held) > LONGEST_LINE or b"\n" in self._held:
+                self._held = held = data[at:]
+                if len(held) > LONGEST_LINE or b"\n" in held or b"\r" in held[:-1]:
                     raise ProtocolViolation("not a chunk (RFC 9112 7.1)")
                 break
             line = data[at:end]

@@ -11,17 +11,20 @@ if TYPE_CHECKING:
     from broker.gateway.http1 import RequestHead
 
 SESSION: Final = b"__Host-broker"
+TICKET: Final = b"__Host-broker-ticket"
 PREFIX: Final = b"__host-broker"
 
 
 class Cookies(NamedTuple):
     """``session``: the raw value of ``__Host-broker``, None when absent or there more than once.
-    ``others``: the cookies for the application. ``portal``: the broker's own without the session.
+    ``others``: the cookies for the application. ``portal``: the broker's own without the session
+    and ``ticket``, the raw value of ``__Host-broker-ticket``.
     """
 
     session: bytes | None
     others: bytes
     portal: bytes
+    ticket: bytes | None = None
 
 
 def split_cookies(value: bytes) -> Cookies:
@@ -29,6 +32,7 @@ def split_cookies(value: bytes) -> Cookies:
     regard to case (RFC 6265bis 4.1.3.2), so whatever could be read as ours is kept from backends.
     """
     session: bytes | None = None
+    ticket: bytes | None = None
     repeated = False
     others: list[bytes] = []
     portal: list[bytes] = []
@@ -42,9 +46,11 @@ def split_cookies(value: bytes) -> Cookies:
         if name == SESSION:
             repeated = repeated or session is not None
             session = content
+        elif name == TICKET:
+            ticket = content
         elif name.lower() != PREFIX:
             portal.append(pair)
-    return Cookies(None if repeated else session, b"; ".join(others), b"; ".join(portal))
+    return Cookies(None if repeated else session, b"; ".join(others), b"; ".join(portal), ticket)
 
 
 def is_navigation(head: RequestHead) -> bool:

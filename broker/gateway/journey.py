@@ -31,7 +31,7 @@ import logging
 from typing import TYPE_CHECKING, Final, TypeVarTuple, Unpack
 
 from broker.errors import BrokerError, LedgerAway, LedgerLearning, ProtocolViolation
-from broker.gateway import answers, forwarded, route
+from broker.gateway import answers, forwarded, route, wait_status
 from broker.gateway.browser import EARLY, PRESSURE
 from broker.gateway.http1 import Fields, RequestHead, forwarded_once, forwards_left
 from broker.gateway.identify import is_navigation, split_cookies
@@ -45,7 +45,7 @@ from broker.gateway.relay import (
     Exchange,
 )
 from broker.gateway.tunnel import Tunnel
-from broker.gateway.wait_status import WaitStatus
+from broker.policy.standing import JITTER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from broker.gateway.pool import Pool
     from broker.gateway.route import Host, RouteTable
     from broker.gateway.upstream import Server, ServerConnection
-    from broker.site.admission import Cell, Spending
-    from broker.site.doors import SeatClaims, Sessions
+    from broker.site.admission import Cell, Session, Spending
+    from broker.site.doors import SeatClaims, Sessions, Standing
 
 #: WAITING    the head is here; a step of the journey is under way
 #: SENT       the request is with the server (its body may still be on the way)
@@ -112,7 +112,6 @@ class Journey:
         self.sessions = sessions
         self._claims = claims
         self._spending = spending
-        self._status = WaitStatus(claims, ground.clock)
 
     @staticmethod
     def move(exchange: Exchange, state: int) -> None:
@@ -266,7 +265,9 @@ class Journey:
         route_ = exchange.route
         if route_ is None:
             if exchange.pool is None:
-                self._wait_status(exchange)
+                self._wait_status(exchange, now)
+            elif exchange.path == route.ROOM and session is not None and exchange.standing is None:
+                self._leave(exchange, self._enter_room)
             else:
                 self._route(exchange, now)
             return
@@ -431,18 +432,30 @@ class Journey:
         return True
 
     async def _claim(self, exchange: Exchange) -> bool:
+        standing = await self._ask_for_seat(exchange)
+        if standing.state == "seated":
+            return True
+        if standing.state == "not_admitted":
+            self._turn_away(exchange, answers.NOT_ADMITTED, NOT_ADMITTED)
+            return False
+        reason = answers.LEARNING if standing.state == "learning" else answers.NO_SEAT
+        page = BODY_LOST if exchange.head.fields.has_body else WAIT
+        self._turn_away(exchange, reason, page)
+        return False
+
+    async def _enter_room(self, exchange: Exchange) -> bool:
+        """Being in the waiting room is asking for a seat; the portal shows what came of it."""
+        await self._ask_for_seat(exchange)
+        return True
+
+    async def _ask_for_seat(self, exchange: Exchange) -> Standing:
         session = exchange.session
         assert session is not None
-        answer = await self._claims.claim(session)
-        if answer.state == "seated":
-            return True
-        if answer.state == "not_admitted":
-            self._turn_away(exchange, answers.NOT_ADMITTED, NOT_ADMITTED, answer.state)
-            return False
-        reason = answers.LEARNING if answer.state == "learning" else answers.NO_SEAT
-        page = BODY_LOST if exchange.head.fields.has_body else WAIT
-        self._turn_away(exchange, reason, page, answer.state)
-        return False
+        standing = await self._claims.claim(session, _ticket(exchange))
+        exchange.standing = standing
+        exchange.ticket_cookie = standing.cookie
+        wait_status.told(session, standing, self.ground.clock())
+        return standing
 
     async def _queue(self, exchange: Exchange, cell: Cell) -> bool:
         person, pool = exchange.person, exchange.pool
@@ -484,21 +497,30 @@ class Journey:
 
     # --- refusals of a person, and what the portal says for us
 
-    def _turn_away(self, exchange: Exchange, reason: Reason, page: str, state: str = "") -> None:
+    def _turn_away(self, exchange: Exchange, reason: Reason, page: str) -> None:
         """A page of the portal for a person, a bare status for a program."""
+        standing = exchange.standing
         if not is_navigation(exchange.head):
-            busy = reason.status == 503
-            retry_after = self.ground.random.randint(5, 15) if busy else 0
-            exchange.answer(reason, retry_after=retry_after)
+            if reason.status != 503 or standing is None:
+                exchange.answer(reason)
+                return
+            exchange.answer(
+                reason,
+                retry_after=self._spread(standing.poll_seconds),
+                members=wait_status.members(standing),
+            )
             return
         self.ground.traffic.refused[reason.counted] += 1
-        self._show(exchange, page, state)
+        self._show(exchange, page)
 
-    def _show(self, exchange: Exchange, page: str, state: str) -> None:
+    def _spread(self, seconds: int | None) -> int:
+        """So many seconds, or a few, and at random up to a quarter more."""
+        return round((seconds or 5) * self.ground.random.uniform(1, 1 + JITTER))
+
+    def _show(self, exchange: Exchange, page: str) -> None:
         """Relay a bodiless GET for one of the portal's pages. The body the request came with is
         thrown away, within limits."""
         exchange.page = page
-        exchange.page_state = state
         exchange.method = b"HEAD" if exchange.head.method == b"HEAD" else b"GET"
         exchange.wanted = exchange.target
         exchange.target = page.encode("ascii")
@@ -518,6 +540,7 @@ class Journey:
     def portal_assertion(self, exchange: Exchange) -> bytes:
         """What the gateway vouches for towards the portal."""
         assert exchange.host is not None
+        standing = exchange.standing
         return self.sessions.portal_assertion(
             exchange.session,
             {
@@ -526,35 +549,60 @@ class Journey:
                 "return": (exchange.wanted or exchange.target).decode("latin-1"),
                 "method": exchange.head.method.decode("ascii"),
                 "page": exchange.page.rpartition("/")[2],
-                "state": exchange.page_state,
+                "wait": None if standing is None else _stated(standing),
             },
         )
 
     # --- the waiting room's status
 
-    def _wait_status(self, exchange: Exchange) -> None:
-        if exchange.session is None:
+    def _wait_status(self, exchange: Exchange, now: float) -> None:
+        session = exchange.session
+        if session is None:
             exchange.answer(answers.STRANGER)
-        elif exchange.method not in (b"GET", b"HEAD"):
+            return
+        if exchange.method not in (b"GET", b"HEAD"):
             exchange.answer(answers.NOT_ALLOWED, extra=b"Allow: GET, HEAD\r\n")
-        else:
-            self._leave(exchange, self._poll)
-
-    async def _poll(self, exchange: Exchange) -> bool:
-        assert exchange.session is not None
-        wait = self._status.too_soon(exchange.session)
+            return
+        wait = wait_status.too_soon(session, now)
         if wait:
             exchange.answer(answers.TOO_SOON, retry_after=wait)
-            return False
-        body = await self._status.poll(exchange.session)
-        exchange.keep = exchange.keep and exchange.body_done and not self.ground.draining
-        response = answers.whole(
-            200, b"application/json", body, close=not exchange.keep,
-            bodiless=exchange.method == b"HEAD", date=self.ground.date(),
-        )  # fmt: skip
-        exchange.reply(response, 200, "ok")
+            return
+        standing = self._claims.standing(session, _ticket(exchange), now)
+        if standing is None:
+            self._leave(exchange, self._look)
+        else:
+            self._tell(exchange, session, standing, now)
+
+    async def _look(self, exchange: Exchange) -> bool:
+        session = exchange.session
+        assert session is not None
+        standing = await self._claims.look(session, _ticket(exchange))
+        exchange.task = None
+        self._tell(exchange, session, standing, self.ground.clock())
         return False
 
-    def sweep(self, now: float) -> None:
-        """Forget what is old; called about once a second."""
-        self._status.sweep(now)
+    def _tell(self, exchange: Exchange, session: Session, standing: Standing, now: float) -> None:
+        wait_status.told(session, standing, now)
+        exchange.keep = exchange.keep and exchange.body_done and not self.ground.draining
+        response = wait_status.response(
+            standing, self.ground.date(), close=not exchange.keep,
+            bodiless=exchange.method == b"HEAD",
+        )  # fmt: skip
+        exchange.reply(response, 200, "ok")
+
+
+def _ticket(exchange: Exchange) -> bytes | None:
+    return exchange.cookies.ticket if exchange.cookies is not None else None
+
+
+def _stated(standing: Standing) -> dict[str, str | int | None]:
+    """What the portal's pages need to know of it."""
+    return {
+        "state": standing.state,
+        "population": standing.population,
+        "position": standing.position,
+        "p50": standing.p50,
+        "p90": standing.p90,
+        "poll": standing.poll_seconds,
+        "claim": standing.claim_seconds,
+    }

@@ -55,6 +55,12 @@ class Connection(asyncio.BufferedProtocol):
         self._outgoing: list[bytes | memoryview] | None = None
         self.flushed = False  # whether bytes went to the transport since somebody set it to False
 
+    def keep_little(self) -> None:
+        """Be told as soon as the peer does not take all it is sent: then the other side is read no
+        more, and what waits in this process is what one read brought. (1, not 0: over TLS the loop
+        compares with "at least".)"""
+        self.transport.set_write_buffer_limits(high=1)
+
     def write(self, data: bytes | memoryview) -> None:
         outgoing = self._outgoing
         if outgoing is None:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class DoorPlan:
     """Strictness of the public listener, the same for all hosts.
 
-    ``body_minimum_rate`` is bytes per second, averaged since the body began. ``discard_limit``:
-    what is read and thrown away of a body nobody wants, so that its sender gets to see the answer.
+    ``body_minimum_rate`` is bytes per second, over each ``head_timeout``. ``discard_limit``: what
+    is read and thrown away of a body nobody wants, so that its sender gets to see the answer.
     """
 
     head_timeout: float = 10.0

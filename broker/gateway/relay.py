@@ -20,6 +20,7 @@ from broker.gateway.outbox import LARGE
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Mapping
 
     from broker.gateway.answers import Reason
     from broker.gateway.browser import BrowserConnection
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from broker.gateway.route import Host, Route
     from broker.gateway.upstream import Server, ServerConnection
     from broker.site.admission import Hold, Person, Session
+    from broker.site.doors import Standing
     from broker.telemetry.tracing import Trace
 
 # The states of an exchange; ``journey`` has the table of what may follow what.
@@ -42,6 +44,7 @@ IDEMPOTENT: Final = frozenset(
     (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PROPFIND", b"REPORT", b"SEARCH")
 )
 MOST_REPEATED: Final = 64 * 1024  # bytes of a request's body that are kept for a second attempt
+MOST_SILENCE: Final = 5.0  # seconds an answer may pause whose browser has perhaps left
 LONGEST_RESPONSE_HEAD: Final = 64 * 1024
 NOT_FOR_PAGES: Final = (b"content-", b"if-", b"range:", b"origin:")
 
@@ -53,9 +56,10 @@ class Exchange:
         "activity", "admitted_at", "attempts", "avoid", "began_at", "body_done", "body_limit",
         "body_wanted", "browser", "chunks", "chunks_out", "connection", "cookie", "cookies",
         "framing", "ground", "head", "held", "hold", "host", "identified_at", "journey", "keep",
-        "keep_server", "left", "method", "page", "page_state", "partial", "path", "person",
+        "keep_server", "left", "method", "page", "partial", "path", "person",
         "pool", "received", "renewal", "repeatable", "route", "routed_at", "said", "sent", "server",
-        "session", "state", "status", "target", "task", "trace", "wanted",
+        "session", "standing", "state", "status", "target", "task", "ticket_cookie", "trace",
+        "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -87,8 +91,10 @@ class Exchange:
         self.attempts = 0
         self.avoid: set[Server] | None = None
         self.renewal: bytes | None = None
+        self.standing: Standing | None = None
+        self.ticket_cookie: bytes | None = None
         # a page of the portal, shown instead of what was wanted
-        self.page = self.page_state = ""
+        self.page = ""
         self.wanted = b""
         # the request's body
         self.body_done = not fields.length and not fields.chunked
@@ -325,7 +331,12 @@ class Exchange:
         if not head.dated:  # RFC 9110 6.6.1
             lines.append(b"Date: " + self.ground.date())
         self.keep_server = head.keep_alive
-        if self.renewal is not None or head.own_cookies is not None or self.browser.listener.hsts:
+        if (
+            self.renewal is not None
+            or head.own_cookies is not None
+            or self.ticket_cookie is not None
+            or self.browser.listener.hsts
+        ):
             self._own_lines(head, lines)
         complete = False
         body: bytes | memoryview = b""
@@ -392,6 +403,8 @@ class Exchange:
                 replanted = replanted or value.startswith(b"__Host-broker=")
         if self.renewal is not None and not replanted:
             lines.append(b"Set-Cookie: " + self.renewal)
+        if self.ticket_cookie is not None:
+            lines.append(b"Set-Cookie: " + self.ticket_cookie)
         if self.browser.listener.hsts:
             lines.append(b"Strict-Transport-Security: max-age=%d" % self.browser.listener.hsts)
 
@@ -431,8 +444,10 @@ class Exchange:
     def _watch_server(self) -> None:
         assert self.pool is not None
         if self.connection is not None:
-            due = self.ground.clock() + self.pool.deadlines.between_bytes
-            self.ground.deadlines.watch(self.connection, due)
+            pause = self.pool.deadlines.between_bytes
+            if self.browser.was_half_closed:
+                pause = min(pause, MOST_SILENCE)
+            self.ground.deadlines.watch(self.connection, self.ground.clock() + pause)
 
     # --- back-pressure: who cannot take more stops the other side
 
@@ -505,7 +520,7 @@ class Exchange:
         elif self.browser.is_full:
             self.ground.deadlines.watch(self.connection, now + deadlines.between_bytes)
         else:
-            self._truncate("backend_slow")
+            self._truncate("browser_gone" if self.browser.was_half_closed else "backend_slow")
 
     def browser_gone(self) -> None:
         self._end("browser_gone")
@@ -514,8 +529,11 @@ class Exchange:
         """The browser has no deadline while it waits for its answer."""
 
     def half_closed(self) -> bool:
-        """A browser that has said all may still read; one that leaves a running answer is gone."""
-        return self.state in (WAITING, SENT)
+        """A browser that has said all may still read. Or it is gone, which looks the same until
+        something is written: so a running answer goes on as long as it runs (``_watch_server``)."""
+        if self.state == STREAMING and not self.browser.is_full:
+            self._watch_server()
+        return True
 
     def revoke(self) -> None:
         """The session ended: this stream ends at once."""
@@ -546,9 +564,15 @@ class Exchange:
             self.answer(self.journey.fallback(self, reason), outcome=outcome)
 
     def answer(
-        self, reason: Reason, *, outcome: str = "refused", retry_after: int = 0, extra: bytes = b""
+        self,
+        reason: Reason,
+        *,
+        outcome: str = "refused",
+        retry_after: int = 0,
+        extra: bytes = b"",
+        members: Mapping[str, object] | None = None,
     ) -> None:
-        """One of our own answers, instead of a server's."""
+        """One of our own answers, instead of a server's. ``members``: what a problem says more."""
         if self.state == STREAMING:
             self._truncate(outcome)
             return
@@ -557,6 +581,8 @@ class Exchange:
         page = is_navigation(self.head)
         if reason.passes and not retry_after:
             retry_after = ground.random.randint(5, 15)
+        if self.ticket_cookie is not None:
+            extra += b"Set-Cookie: %b\r\n" % self.ticket_cookie
         if retry_after:
             extra += b"Retry-After: %d\r\n" % retry_after
             if reason.passes and page and self.head.method == b"GET":
@@ -571,6 +597,7 @@ class Exchange:
                 close=not self.keep,
                 bodiless=self.head.method == b"HEAD",
                 date=ground.date(),
+                members=members,
             ),
             reason.status,
             outcome,

@@ -194,7 +194,6 @@ class Gateway:
                 ground.reader.age()
             ground.deadlines.expire(now)
             self._close_fenced(now)
-            self._journey.sweep(now)
 
     def _close_fenced(self, now: float) -> None:
         """A lease is about to lapse: what is in flight on it must be closed before it does."""

@@ -53,6 +53,8 @@ class Tunnel:
         server.party = self
         self._browser.party = self
         if exchange.session is not None:
+            # In the exchange's place: whoever closes the streams must find the tunnel alone.
+            exchange.session.streams.discard(exchange)
             exchange.session.streams.add(self)
         exchange.pool.traffic.tunnels += 1
         watch_peer(self._browser.transport)

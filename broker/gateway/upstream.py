@@ -76,6 +76,7 @@ class ServerConnection(Connection):
             self.transport.abort()
         else:
             self.server.connections.add(self)
+            self.keep_little()
             self.made = True
             if transport.get_extra_info("ssl_object") is not None:
                 self.secure = True

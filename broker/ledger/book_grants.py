@@ -59,6 +59,7 @@ class BookGrants:
             document,
             queues,
             bases,
+            lost_tickets,
         ) = answer
         return SyncReply(
             sequence=report.sequence,
@@ -74,11 +75,10 @@ class BookGrants:
             ),
             revocations_upto=revocations[0],
             limits=decoded(document),
-            queues={
-                text(name): QueueView(waiting, upto) for name, waiting, upto in _rows(queues, 3)
-            },
+            queues=queue_views(queues),
             starved=tuple(cell(text(name)) for name in starved),
             bases={cell(text(name)): count for name, count in _rows(bases, 2)},
+            lost_tickets=tuple(map(text, lost_tickets)),
         )
 
     async def tombstone(self, incarnation: str) -> bool:
@@ -106,6 +106,19 @@ def cell(name: str) -> Cell:
     """ "pool population" as Lua writes it."""
     pool, population = name.split(" ")
     return pool, population
+
+
+def queue_views(rows: Sequence[Any]) -> dict[str, QueueView]:
+    """What Lua's ``seats.queues`` answers."""
+    return {
+        text(name): QueueView(
+            waiting,
+            upto,
+            tuple((rank, number) for rank, number in _rows(marks, 2)),
+            {stretch: count for stretch, count in _rows(calls, 2)},  # noqa: C416  # rows, not pairs
+        )
+        for name, waiting, upto, marks, calls in rows
+    }
 
 
 def worker_records(answer: Sequence[Any]) -> dict[str, WorkerRecord]:
@@ -138,6 +151,8 @@ def _encode(report: SyncReport) -> bytes:
             "limits_known": report.limits_known,
             "digest": report.digest,
             "leaving": report.leaving,
+            "promises": [value for each in report.promises for value in (each.employee, each.ms)],
+            "calls_known": report.calls_known,
         }
     )
 

@@ -60,7 +60,7 @@ class BookLimits:
         return replace(document, number=number)
 
     async def usage(self) -> Usage:
-        now, epoch, learning, document, seats, workers = await self._scripts.run("usage")
+        now, epoch, learning, document, seats, workers, estimates = await self._scripts.run("usage")
         limits = decoded(document)
         records = worker_records(workers).values()
         rows = [seats[start : start + 4] for start in range(0, len(seats), 4)]
@@ -74,4 +74,6 @@ class BookLimits:
             waiting={text(name): waiting for name, _, _, waiting in rows},
             held=total(record.cells(record.booked) for record in records),
             used=total(record.cells(record.used) for record in records),
+            estimates_shown=estimates[0],
+            estimates_kept=estimates[1],
         )

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from broker.ledger.port import SeatAnswer
 
 if TYPE_CHECKING:
-    from broker.ledger.port import SeatState
+    from collections.abc import Sequence
+
+    from broker.ledger.port import FormerTicket, SeatState
+
+PUT_BACK_ENTRIES = 250  # per call
 
 
 class Scripts(Protocol):
@@ -27,7 +33,22 @@ class BookSeats:
         self._scripts = scripts
 
     async def admit(self, employee: str, population: str) -> SeatAnswer:
-        return _answer(await self._scripts.run("admit", employee, population))
+        return (await self.admit_all(((employee, population),)))[0]
+
+    async def admit_all(self, asking: Sequence[tuple[str, str]]) -> Sequence[SeatAnswer]:
+        flat = [name for pair in asking for name in pair]
+        return [_answer(reply) for reply in await self._scripts.run("admit", *flat)]
+
+    async def put_back(self, tickets: Sequence[FormerTicket]) -> None:
+        for start in range(0, len(tickets), PUT_BACK_ENTRIES):
+            rows = [
+                (each.employee, each.population, each.number, each.epoch, each.silent_ms)
+                for each in tickets[start : start + PUT_BACK_ENTRIES]
+            ]
+            await self._scripts.run("put_back", msgspec.json.encode(rows))
+
+    async def remove_ticket(self, employee: str) -> bool:
+        return bool(await self._scripts.run("remove_ticket", employee))
 
     async def look(self, employee: str, *, present: bool = False) -> SeatAnswer:
         return _answer(await self._scripts.run("look", employee, int(present)))

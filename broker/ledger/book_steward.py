@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -11,7 +11,7 @@ from broker.ledger.port import Stewardship
 from broker.policy.guard import Figures
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from broker.ledger.scripts import Scripts
 
@@ -37,11 +37,15 @@ class BookSteward:
         if not more:
             return Stewardship(text(steward), now, wall)
         kept, rows = more
-        readings = {
-            text(rows[at]): (
-                rows[at + 1],
-                msgspec.json.decode(rows[at + 2], type=dict[str, Figures]),
-            )
-            for at in range(0, len(rows), 3)
-        }
-        return Stewardship(text(steward), now, wall, readings, kept)
+        return Stewardship(text(steward), now, wall, _readings(rows), kept)
+
+    async def figures(self) -> Mapping[str, tuple[int, Mapping[str, Figures]]]:
+        return _readings(await self._scripts.run("figures"))
+
+
+def _readings(rows: Sequence[Any]) -> dict[str, tuple[int, Mapping[str, Figures]]]:
+    """From a flat list {incarnation, age, JSON, ...}."""
+    return {
+        text(rows[at]): (rows[at + 1], msgspec.json.decode(rows[at + 2], type=dict[str, Figures]))
+        for at in range(0, len(rows), 3)
+    }

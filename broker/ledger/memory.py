@@ -19,7 +19,9 @@ from broker.ledger.memory_seats import MemorySeats
 from broker.ledger.memory_sessions import MemorySessions
 from broker.ledger.memory_steward import MemorySteward
 from broker.ledger.port import (
+    AdminToken,
     AuditEntry,
+    FormerTicket,
     Measures,
     Revocation,
     RevocationKind,
@@ -79,8 +81,10 @@ class MemoryLedger:
         """As FLUSHALL."""
         self.state = MemoryState(self._clock(), self._next_epoch())
         self.seats = MemorySeats(self.state)
+        self.seats.epoch_changed()
         self.seat_sessions = MemorySessions(self.state, self.seats)
         self.stewards = MemorySteward(self.state)
+        self.admin_tokens: dict[str, AdminToken] = {}
 
     def restart(self) -> None:
         """As a restart with everything kept: another run id, hence another epoch."""
@@ -135,6 +139,7 @@ class MemoryLedger:
             self.stewards.record(entry, published.number)
         if first_start:
             state.grants.start_first()
+            self.seats.ticket_base = 0
         self.seats.run_calls()
         self._wake()
         return published
@@ -160,6 +165,31 @@ class MemoryLedger:
         self._call()
         return self.stewards.audit(most, before)
 
+    async def figures(self) -> Mapping[str, tuple[int, Mapping[str, Figures]]]:
+        self._call()
+        return self.stewards.figures()
+
+    # --- tokens of the admin API
+
+    async def put_token(self, token: AdminToken, entry: AuditEntry) -> bool:
+        self._call()
+        if token.name in self.admin_tokens:
+            return False
+        self.admin_tokens[token.name] = token
+        await self.record(entry)
+        return True
+
+    async def drop_token(self, name: str, entry: AuditEntry) -> bool:
+        self._call()
+        if self.admin_tokens.pop(name, None) is None:
+            return False
+        await self.record(entry)
+        return True
+
+    async def tokens(self) -> Sequence[AdminToken]:
+        self._call()
+        return sorted(self.admin_tokens.values(), key=lambda token: token.name)
+
     # --- workers, grants
 
     async def sync(self, report: SyncReport) -> SyncReply:
@@ -167,7 +197,8 @@ class MemoryLedger:
         learning = state.learning
         same_epoch = report.epoch == state.grants.epoch
         lost = self.seats.apply_touches(report.touches) if same_epoch else ()
-        self.seats.apply_presence(report.present)
+        self.seats.apply_promises(report.promises)
+        no_ticket = self.seats.apply_presence(report.present)
         answer = state.grants.sync(reporting.told(report), state.now)
         self.seats.run_calls()
         known = report.revocations_known if same_epoch else 0
@@ -188,9 +219,10 @@ class MemoryLedger:
             revocations=revocations,
             revocations_upto=upto,
             limits=limits,
-            queues=self.seats.queues(),
+            queues=self.seats.queues(report.calls_known),
             starved=answer.starved,
             bases=dict(answer.bases),
+            lost_tickets=no_ticket if same_epoch else (),
         )
 
     async def tombstone(self, incarnation: str) -> bool:
@@ -225,6 +257,20 @@ class MemoryLedger:
     async def admit(self, employee: str, population: str) -> SeatAnswer:
         self._call()
         return self.seats.admit(employee, population)
+
+    async def admit_all(self, asking: Sequence[tuple[str, str]]) -> Sequence[SeatAnswer]:
+        self._call()
+        return self.seats.admit_all(asking)
+
+    async def put_back(self, tickets: Sequence[FormerTicket]) -> None:
+        epoch = self._call().grants.epoch
+        for each in tickets:
+            if each.epoch != epoch:
+                self.seats.put_back(each.employee, each.population, each.number, each.silent_ms)
+
+    async def remove_ticket(self, employee: str) -> bool:
+        self._call()
+        return self.seats.remove_ticket(employee)
 
     async def look(self, employee: str, *, present: bool = False) -> SeatAnswer:
         self._call()
@@ -306,6 +352,8 @@ class MemoryLedger:
             waiting={name: row[2] for name, row in seats.items()},
             held=state.grants.held(),
             used=state.grants.used(),
+            estimates_shown=self.seats.estimates_shown,
+            estimates_kept=self.seats.estimates_kept,
         )
 
     async def measures(self, idle_ms: Sequence[int]) -> Measures:

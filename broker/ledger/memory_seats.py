@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from broker.ledger.port import QueueView, SeatAnswer
 from broker.policy.eviction import seats_to_end
+from broker.policy.forecast import STRETCHES, stretch_of
 from broker.policy.queueing import (
     IdleSeat,
     Strides,
@@ -24,13 +25,15 @@ from broker.policy.queueing import (
     next_calls,
 )
 from broker.policy.seats import may_take
+from broker.policy.standing import marked_ranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from broker.ledger.port import SeatState, Touch
+    from broker.ledger.port import Promise, SeatState, Touch
     from broker.policy.limits import LimitsDocument
 
+LOST_AFTER_MS = 1_800_000  # while there are no limits
 EXPIRY_ENTRIES = 250
 CALL_ENTRIES = 250
 
@@ -57,7 +60,8 @@ class Seat:
 @dataclass(slots=True)
 class Ticket:
     """``called_ms``: a seat is reserved. ``silent_ms``: absent, unclaimed or ended since. Neither:
-    waiting, last heard of at ``seen_ms``. ``ended``: its population is not admitted any more."""
+    waiting, last heard of at ``seen_ms``. ``ended``: its population is not admitted any more.
+    ``promised_ms``: until when a call was promised; 0: it was called."""
 
     number: int
     population: str
@@ -65,6 +69,7 @@ class Ticket:
     called_ms: int | None = None
     silent_ms: int | None = None
     ended: bool = False
+    promised_ms: int | None = None
 
     @property
     def waits(self) -> bool:
@@ -82,12 +87,30 @@ class MemorySeats:
         self._called_upto: dict[str, int] = {}
         self._populations: set[str] = set()
         self._strides = Strides()
+        self._calls: dict[str, dict[int, int]] = {}
+        self._put_back: set[str] = set()
+        self.ticket_base = 0
+        self.estimates_shown = 0
+        self.estimates_kept = 0
         self.seats_survived = False
         self.sweeps: list[Callable[[int], int]] = []
 
     # --- the port
 
     def admit(self, employee: str, population: str) -> SeatAnswer:
+        return self.admit_all(((employee, population),))[0]
+
+    def admit_all(self, asking: Sequence[tuple[str, str]]) -> Sequence[SeatAnswer]:
+        answers = [self._at_once(employee, population) for employee, population in asking]
+        if any(answer is None or answer.state == "not_admitted" for answer in answers):
+            self.run_calls()
+        return [
+            answer or self._after_the_calls(employee)
+            for answer, (employee, _) in zip(answers, asking, strict=True)
+        ]
+
+    def _at_once(self, employee: str, population: str) -> SeatAnswer | None:
+        """What can be said before the calls; None: there is a ticket and the calls decide."""
         seat = self._seats.get(employee)
         if seat is not None:
             seat.activity_ms = max(seat.activity_ms, self._state.now)
@@ -106,19 +129,23 @@ class MemorySeats:
             if ticket.called_ms is not None:
                 self._uncall(ticket)
             self._heard(ticket)
-        else:
-            if not self._admitted(population):
-                self.run_calls()
-                return self._answer("not_admitted", population)
-            nobody_waits = not any(other.waits for other in self._tickets.values())
-            if nobody_waits and self._may_take(population):
-                self.occupy(employee, population, self._state.now)
-                return self._answer("seated", population)
-            number = self._numbers[population] = self._numbers.get(population, 0) + 1
-            ticket = self._tickets[employee] = Ticket(number, population, self._state.now)
-            self._populations.add(population)
-        self.run_calls()
-        if employee not in self._tickets:  # the sweep ended the employee's last session
+            return None
+        if not self._admitted(population):
+            return self._answer("not_admitted", population)
+        nobody_waits = not any(other.waits for other in self._tickets.values())
+        if nobody_waits and self._may_take(population):
+            self.occupy(employee, population, self._state.now)
+            return self._answer("seated", population)
+        number = max(self._numbers.get(population, 0), self.ticket_base) + 1
+        self._store_ticket(employee, population, number, self._state.now)
+        return None
+
+    def _after_the_calls(self, employee: str) -> SeatAnswer:
+        seat = self._seats.get(employee)
+        if seat is not None:  # asked twice
+            return self._answer("seated", seat.population)
+        ticket = self._tickets.get(employee)
+        if ticket is None:  # the sweep ended the employee's last session
             return self._answer("gone", "")
         if ticket.called_ms is not None:
             return self._claim(employee, ticket)
@@ -154,6 +181,28 @@ class MemorySeats:
             return self._answer("gone", "")
         state: SeatState = "waiting" if ticket.called_ms is None else "called"
         return self._answer(state, ticket.population, ticket)
+
+    def put_back(self, employee: str, population: str, number: int, silent_ms: int) -> None:
+        """A ticket of a former epoch; see ``lua/lib_seats.lua``."""
+        limits = self._state.limits
+        lost_after = limits.ticket_lost_ms if limits is not None else LOST_AFTER_MS
+        if silent_ms > lost_after or employee in self._seats or employee in self._put_back:
+            return
+        self._put_back.add(employee)
+        ticket = self._tickets.get(employee)
+        if ticket is not None:
+            survived = not ticket.ended and ticket.number <= self.ticket_base
+            if survived or ticket.called_ms is not None:
+                return
+        self._store_ticket(employee, population, number, self._state.now - max(0, silent_ms))
+
+    def remove_ticket(self, employee: str) -> bool:
+        ticket = self._tickets.get(employee)
+        if ticket is None or ticket.ended:
+            return False
+        del self._tickets[employee]
+        self.run_calls()
+        return True
 
     def release(self, employee: str) -> bool:
         if not self.give_back(employee):
@@ -219,21 +268,52 @@ class MemorySeats:
                 seat.activity_ms = max(seat.activity_ms, activity_ms)
         return tuple(lost)
 
-    def apply_presence(self, employees: Iterable[str]) -> None:
+    def apply_presence(self, employees: Iterable[str]) -> tuple[str, ...]:
+        """Returns the employees without a ticket that could be called."""
+        lost = []
         for employee in employees:
             ticket = self._tickets.get(employee)
             if ticket is not None:
                 self._heard(ticket)
+            if ticket is None or ticket.ended:
+                lost.append(employee)
+        return tuple(lost)
+
+    def apply_promises(self, promises: Iterable[Promise]) -> None:
+        """The first counts, and only to who waits."""
+        for promise in promises:
+            ticket = self._tickets.get(promise.employee)
+            waits = ticket is not None and ticket.called_ms is None and not ticket.ended
+            if ticket is not None and waits and ticket.promised_ms is None:
+                ticket.promised_ms = self._state.now + promise.ms
 
     def epoch_changed(self) -> None:
         self.seats_survived = sum(self._held().values()) > 0
+        self.ticket_base = self._state.now
+        self._put_back.clear()
 
-    def queues(self) -> dict[str, QueueView]:
-        waiting = self._count(lambda ticket: ticket.waits)
-        return {
-            name: QueueView(waiting[name], self._called_upto.get(name, 0))
-            for name in self.populations()
-        }
+    def queues(self, calls_known: int) -> dict[str, QueueView]:
+        present = stretch_of(self._state.now)
+        views = {}
+        for name in self.populations():
+            numbers = [ticket.number for _employee, ticket in self._queue(name)]
+            if numbers:
+                self._enter_calls(name, 0)
+            calls = self._calls.get(name, {})
+            oldest = max(calls_known + 1, present - STRETCHES)
+            views[name] = QueueView(
+                len(numbers),
+                self._called_upto.get(name, 0),
+                tuple((rank, numbers[rank]) for rank in marked_ranks(len(numbers))),
+                {at: count for at, count in calls.items() if oldest <= at < present},
+            )
+        return views
+
+    def _enter_calls(self, population: str, count: int) -> None:
+        """Some calls, or none, in the present stretch, in which somebody waits."""
+        calls = self._calls.setdefault(population, {})
+        present = stretch_of(self._state.now)
+        calls[present] = calls.get(present, 0) + count
 
     def usage(self) -> dict[str, tuple[int, int, int]]:
         """By population: occupied, called, waiting."""
@@ -319,6 +399,11 @@ class MemorySeats:
             ticket = self._tickets[employee]
             ticket.called_ms = self._state.now
             self._called_upto[name] = max(self._called_upto.get(name, 0), ticket.number)
+            self._enter_calls(name, 1)
+            if ticket.promised_ms:
+                self.estimates_shown += 1
+                self.estimates_kept += self._state.now <= ticket.promised_ms
+                ticket.promised_ms = 0
         self._strides = calls.strides
 
     # --- pieces
@@ -370,6 +455,11 @@ class MemorySeats:
             return 0
         return claim_left(limits, ticket.called_ms, self._state.now)
 
+    def _store_ticket(self, employee: str, population: str, number: int, seen_ms: int) -> None:
+        self._numbers[population] = max(self._numbers.get(population, 0), number)
+        self._tickets[employee] = Ticket(number, population, seen_ms)
+        self._populations.add(population)
+
     def _heard(self, ticket: Ticket) -> None:
         if ticket.called_ms is None and not ticket.ended:
             ticket.silent_ms = None
@@ -384,6 +474,7 @@ class MemorySeats:
         ticket.silent_ms = self._state.now
         ticket.number = 0
         ticket.ended = True
+        ticket.promised_ms = None
 
     def _claim(self, employee: str, ticket: Ticket) -> SeatAnswer:
         self.occupy(employee, ticket.population, self._state.now)

@@ -42,8 +42,11 @@ class MemorySteward:
             self._notes = notes
         known = {*state.grants.workers, incarnation}
         self._figures = {who: row for who, row in self._figures.items() if who in known}
-        readings = {who: (state.now - at, row) for who, (at, row) in self._figures.items()}
-        return Stewardship(incarnation, state.now, state.wall_ms, readings, self._notes)
+        return Stewardship(incarnation, state.now, state.wall_ms, self.figures(), self._notes)
+
+    def figures(self) -> dict[str, tuple[int, Mapping[str, Figures]]]:
+        now = self._state.now
+        return {who: (now - at, row) for who, (at, row) in self._figures.items()}
 
     @property
     def notes(self) -> bytes:

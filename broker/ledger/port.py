@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SeatState = Literal["seated", "waiting", "called", "not_admitted", "learning", "gone"]
 RevocationKind = Literal["session", "employee", "population", "everybody"]
+AdminRole = Literal["viewer", "operator"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,31 @@ class Revocation:
 
 
 @dataclass(frozen=True, slots=True)
+class Promise:
+    """A page told a waiting employee that the call comes within ``ms``: the p90 of an estimate."""
+
+    employee: str
+    ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FormerTicket:
+    """A ticket as it was in ``epoch``, its owner last heard of ``silent_ms`` ago."""
+
+    employee: str
+    population: str
+    number: int
+    epoch: str
+    silent_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class SyncReport:
     """One worker's sync. ``sequence`` grows by one with each report that is sent; ``epoch`` is the
     last one the worker heard ("" at the start). ``limits_known`` acknowledges the document in force
-    on this worker. ``present``: employees who polled the waiting room since the last sync.
+    on this worker. ``present``: employees who polled the waiting room since the last sync,
+    ``promises``: what they were told first. ``calls_known``: the last stretch of time (see
+    ``policy.forecast``) whose calls the worker has heard of.
     """
 
     incarnation: str
@@ -71,14 +93,20 @@ class SyncReport:
     limits_known: int = 0
     digest: str = ""
     leaving: bool = False
+    promises: tuple[Promise, ...] = ()
+    calls_known: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class QueueView:
-    """One population's queue: how many wait, and the highest number called so far."""
+    """One population's queue: how many wait, the highest number called so far, the ``marks`` of
+    ``policy.standing``, and the calls of the stretches of time after ``calls_known`` that are over
+    (only those in which somebody waited)."""
 
     waiting: int
     called_upto: int
+    marks: tuple[tuple[int, int], ...] = ()
+    calls: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +114,8 @@ class SyncReply:
     """Absolute caps by (pool, population); the worker uses them only when ``sequence`` is that of
     its latest report and ``epoch`` is the one it knows. A cap below what is in use means: return
     the rest as it comes back. ``limits`` is set when the ledger's number is above the known one.
-    ``lost_seats`` answers the touches: seats no longer held. ``leases`` tells, by pool, how long
+    ``lost_seats`` answers the touches: seats no longer held; ``lost_tickets`` what was ``present``:
+    employees without a ticket that could be called. ``leases`` tells, by pool, how long
     (ms, from before sending) these caps may be used. ``starved``: cells where a want older than one
     tick finds nothing free. ``bases``: unused slices that may be kept beyond a tick meanwhile.
     """
@@ -104,6 +133,7 @@ class SyncReply:
     queues: Mapping[str, QueueView] = field(default_factory=dict)
     starved: tuple[tuple[str, str], ...] = ()
     bases: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    lost_tickets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +181,9 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A consistent snapshot for metrics, console, what-if. By population or (pool, population)."""
+    """A consistent snapshot for metrics, console, what-if. By population or (pool, population).
+    Of the waits that ended with a call, ``estimates_shown`` had been told how long they would last
+    at most (p90), and ``estimates_kept`` did not last longer."""
 
     ledger_ms: int
     epoch: str
@@ -162,6 +194,8 @@ class Usage:
     waiting: Mapping[str, int]
     held: Mapping[tuple[str, str], int]
     used: Mapping[tuple[str, str], int]
+    estimates_shown: int = 0
+    estimates_kept: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +212,20 @@ class AuditEntry:
     number: int = 0
     civil_ms: int = 0
     version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AdminToken:
+    """Whom the admin API lets in, by name. ``digest``: SHA-256 of the token in hexadecimal, all
+    that is kept of it. ``created_ms``, ``ends_ms`` (0: never): civil time; ``author``: who made
+    it."""
+
+    name: str
+    role: AdminRole
+    digest: str
+    created_ms: int
+    author: str
+    ends_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,12 +291,31 @@ class Ledger(Protocol):
         the one who is."""
         ...
 
+    async def figures(self) -> Mapping[str, tuple[int, Mapping[str, Figures]]]:
+        """What the workers have told so, by incarnation with its age in milliseconds, for people.
+        A dead worker's may be among them until the steward has looked."""
+        ...
+
     async def record(self, entry: AuditEntry) -> int:
         """Append to the audit trail; returns the entry's number."""
         ...
 
     async def audit(self, *, most: int, before: int = 0) -> Sequence[AuditEntry]:
         """The latest ``most`` entries, oldest first; with ``before``, those with lower numbers."""
+        ...
+
+    # --- tokens of the admin API
+    async def put_token(self, token: AdminToken, entry: AuditEntry) -> bool:
+        """Let it in from now on, with ``entry`` in the audit trail; False, and nothing has changed,
+        when the name is taken."""
+        ...
+
+    async def drop_token(self, name: str, entry: AuditEntry) -> bool:
+        """Let it in no more; False, and no ``entry``, when there is none of that name."""
+        ...
+
+    async def tokens(self) -> Sequence[AdminToken]:
+        """All of them, by name."""
         ...
 
     # --- workers, grants
@@ -270,6 +337,19 @@ class Ledger(Protocol):
     # --- seats and tickets
     async def admit(self, employee: str, population: str) -> SeatAnswer:
         """Take, keep or claim the employee's seat; else take or keep a ticket. This is presence."""
+        ...
+
+    async def admit_all(self, asking: Sequence[tuple[str, str]]) -> Sequence[SeatAnswer]:
+        """``admit`` for several (employee, population) at once, who come in this order."""
+        ...
+
+    async def put_back(self, tickets: Sequence[FormerTicket]) -> None:
+        """Tickets of former epochs go back to their old numbers, once per employee: before all who
+        are new. One of this epoch, one that is lost and one whose owner has a seat do not."""
+        ...
+
+    async def remove_ticket(self, employee: str) -> bool:
+        """An operator takes a ticket away. False if there was none."""
         ...
 
     async def look(self, employee: str, *, present: bool = False) -> SeatAnswer:

@@ -17,6 +17,7 @@ from broker.ledger.book_measures import BookMeasures
 from broker.ledger.book_seats import BookSeats
 from broker.ledger.book_sessions import BookSessions
 from broker.ledger.book_steward import BookSteward
+from broker.ledger.book_tokens import BookTokens
 from broker.ledger.connections import FAULTS, Address, open_client
 from broker.ledger.scripts import Scripts, cancellable
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from redis.asyncio.client import PubSub
 
     from broker.ledger.port import (
+        AdminToken,
         AuditEntry,
+        FormerTicket,
         Measures,
         Revocation,
         RevocationKind,
@@ -54,6 +57,7 @@ class RedisLedger:
         self._steward = BookSteward(scripts)
         self._audit = BookAudit(scripts)
         self._measures = BookMeasures(scripts)
+        self._tokens = BookTokens(scripts)
 
     @classmethod
     async def connect(
@@ -102,11 +106,25 @@ class RedisLedger:
     ) -> Stewardship:
         return await self._steward.steward(incarnation, figures, lease_ms=lease_ms, notes=notes)
 
+    async def figures(self) -> Mapping[str, tuple[int, Mapping[str, Figures]]]:
+        return await self._steward.figures()
+
     async def record(self, entry: AuditEntry) -> int:
         return await self._audit.record(entry)
 
     async def audit(self, *, most: int, before: int = 0) -> Sequence[AuditEntry]:
         return await self._audit.audit(most=most, before=before)
+
+    # --- tokens of the admin API
+
+    async def put_token(self, token: AdminToken, entry: AuditEntry) -> bool:
+        return await self._tokens.put_token(token, entry)
+
+    async def drop_token(self, name: str, entry: AuditEntry) -> bool:
+        return await self._tokens.drop_token(name, entry)
+
+    async def tokens(self) -> Sequence[AdminToken]:
+        return await self._tokens.tokens()
 
     # --- workers, grants
 
@@ -126,6 +144,15 @@ class RedisLedger:
 
     async def admit(self, employee: str, population: str) -> SeatAnswer:
         return await self._seats.admit(employee, population)
+
+    async def admit_all(self, asking: Sequence[tuple[str, str]]) -> Sequence[SeatAnswer]:
+        return await self._seats.admit_all(asking)
+
+    async def put_back(self, tickets: Sequence[FormerTicket]) -> None:
+        await self._seats.put_back(tickets)
+
+    async def remove_ticket(self, employee: str) -> bool:
+        return await self._seats.remove_ticket(employee)
 
     async def look(self, employee: str, *, present: bool = False) -> SeatAnswer:
         return await self._seats.look(employee, present=present)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker.ledger.port import CellReport, SyncReport, Touch
+from broker.ledger.port import CellReport, Promise, SyncReport, Touch
 from broker.policy.grant_book import Told
 from broker.policy.grants import Holding
 
@@ -21,6 +21,8 @@ def sync_report(
     touches: Sequence[Touch] = (),
     present: Sequence[str] = (),
     revocations_known: int = 0,
+    promises: Sequence[Promise] = (),
+    calls_known: int = 0,
 ) -> SyncReport:
     """``told`` as it is sent, with what else travels along."""
     wants = {cell: (count, age) for cell, count, age in told.wants}
@@ -46,6 +48,8 @@ def sync_report(
         limits_known=told.limits_known,
         digest=told.digest,
         leaving=told.leaving,
+        promises=tuple(promises),
+        calls_known=calls_known,
     )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def encode(document: LimitsDocument) -> bytes:
     """JSON: times in milliseconds; each population as [name, admitted, maximum, guaranteed,
-    lendable, weight] in the order of configuration."""
+    lendable, weight, on call] in the order of configuration."""
     return msgspec.json.encode(
         {
             "limit": document.seats_limit,
@@ -33,6 +33,7 @@ def encode(document: LimitsDocument) -> bytes:
                     population.seats_guaranteed,
                     population.lendable,
                     population.weight,
+                    population.seats_on_call,
                 ]
                 for name, population in document.populations.items()
             ],

@@ -105,7 +105,7 @@ def look(
     kept = replace(following, evidence=watch.evidence, breaches=watch.breaches)
     if not (watch.whole and following.whole and watch.opened.keys() <= readings.keys()):
         return replace(kept, verdict="incomplete", text="a worker did not report throughout")
-    seen = _difference(watch.opened, following.opened)
+    seen = difference(watch.opened, following.opened)
     kept = replace(kept, load=_load(seen, now_ms - watch.opened_ms))
     responses = sum(seen.buckets)
     if responses < rule.responses:
@@ -174,7 +174,7 @@ def _load(seen: Figures, window_ms: int) -> Load:
     )
 
 
-def _difference(before: Mapping[str, Figures], after: Mapping[str, Figures]) -> Figures:
+def difference(before: Mapping[str, Figures], after: Mapping[str, Figures]) -> Figures:
     """All workers together; one that started meanwhile counted from 0."""
     buckets = [0] * (len(BOUNDS) + 1)
     failed = undialled = held = tunnels = 0

@@ -2,6 +2,9 @@
 
 Inside a population the order is that of the ticket numbers (FIFO). Across populations:
 
+0. *On-call* staff: a population that holds fewer seats than its ``seats_on_call`` goes before all
+   others, and what it gets so costs nobody a turn. After ``ON_CALL_IN_A_ROW`` such calls that
+   passed over somebody, one of the others goes first: staff that comes and goes starves nobody.
 1. *Owners*, populations below their guarantee, come first; then *borrowers* of weight above 0;
    then those of weight 0, whom only their guarantee or an otherwise empty queue serves.
 2. Inside each of these tiers the stride scheduler decides (Waldspurger and Weihl, "Stride
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 STRIDE = 1 << 20
 LAG = 8 * STRIDE
 OWNERS_IN_A_ROW = 8
+ON_CALL_IN_A_ROW = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +74,14 @@ class Turns:
 
 @dataclass(frozen=True, slots=True)
 class Strides:
-    """What is remembered between decisions: the turns of owners and of borrowers, and how many
-    owners in a row were called while a borrower waited."""
+    """What is remembered between decisions: the turns of owners and of borrowers, how many owners
+    in a row were called while a borrower waited, and how many of on-call staff while anybody did.
+    """
 
     owners: Turns = field(default_factory=Turns)
     borrowers: Turns = field(default_factory=Turns)
     owners_in_a_row: int = 0
+    on_call_in_a_row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +150,7 @@ class _Run:
         self.owners = strides.owners
         self.borrowers = strides.borrowers
         self.owners_in_a_row = strides.owners_in_a_row
+        self.on_call_in_a_row = strides.on_call_in_a_row
         self.left = most
         self.absent: list[tuple[str, str]] = []
         self.reclaim: list[tuple[str, str]] = []
@@ -159,7 +166,7 @@ class _Run:
                 self._call(free, waiting)
             elif not any(self._reclaim_for(name) for name in waiting):
                 break
-        strides = Strides(self.owners, self.borrowers, self.owners_in_a_row)
+        strides = Strides(self.owners, self.borrowers, self.owners_in_a_row, self.on_call_in_a_row)
         return Calls(tuple(self.absent), tuple(self.reclaim), tuple(self.call), strides)
 
     def _head(self, name: str) -> Waiter | None:
@@ -179,7 +186,12 @@ class _Run:
     def _is_owner(self, name: str) -> bool:
         return is_owner(self.limits, self.held, name)
 
+    def _on_call(self, name: str) -> bool:
+        return self.held.get(name, 0) < self.limits.populations[name].seats_on_call
+
     def _tier(self, name: str) -> int:
+        if self._on_call(name):
+            return -1 if self.on_call_in_a_row < ON_CALL_IN_A_ROW else 4
         if self._is_owner(name):
             return 1
         if self.limits.populations[name].weight == 0:
@@ -197,6 +209,18 @@ class _Run:
 
     def _call(self, name: str, waiting: list[str]) -> None:
         weight = self.limits.populations[name].weight
+        if self._tier(name) == -1:  # not a turn of any scheduler
+            self.on_call_in_a_row += len(waiting) > 1
+        else:
+            self.on_call_in_a_row = 0
+            self._take_turn(name, weight, waiting)
+        waiter = self.queues[name][self.next_in_queue[name]]
+        self.next_in_queue[name] += 1
+        self.held[name] = self.held.get(name, 0) + 1
+        self.call.append((name, waiter.employee))
+        self.left -= 1
+
+    def _take_turn(self, name: str, weight: int, waiting: list[str]) -> None:
         if self._is_owner(name):
             self.owners = self.owners.after(name, weight)
             if any(self._contends_as_borrower(other) for other in waiting):
@@ -204,11 +228,6 @@ class _Run:
         else:
             self.borrowers = self.borrowers.after(name, weight)
             self.owners_in_a_row = 0
-        waiter = self.queues[name][self.next_in_queue[name]]
-        self.next_in_queue[name] += 1
-        self.held[name] = self.held.get(name, 0) + 1
-        self.call.append((name, waiter.employee))
-        self.left -= 1
 
     def _contends_as_borrower(self, name: str) -> bool:
         own = self.limits.populations[name]

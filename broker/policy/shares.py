@@ -22,13 +22,17 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class PopulationLimits:
-    """One population: whether it is admitted at present, its seats, and its weight in the queue."""
+    """One population: whether it is admitted at present, its seats, and its weight in the queue.
+
+    ``seats_on_call``: while it holds fewer seats than this, its tickets are called before all
+    others (a small tier for on-call staff; no part of it is ever kept free)."""
 
     admitted: bool
     seats_maximum: int
     seats_guaranteed: int = 0
     lendable: float = 1.0
     weight: int = 1
+    seats_on_call: int = 0
 
 
 @dataclass(frozen=True, slots=True)

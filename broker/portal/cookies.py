@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 SESSION = "__Host-broker"
+TICKET = "__Host-broker-ticket"
 LOGIN = "__Host-broker-login"
 HANDOVER = "__Host-broker-handover"
 
@@ -66,6 +67,7 @@ __all__ = [
     "LANGUAGE_SECONDS",
     "LOGIN",
     "SESSION",
+    "TICKET",
     "clear",
     "digest",
     "fresh",

@@ -40,5 +40,5 @@ class Logout:
         if visit.identity is not None:
             await self._ledger.end_session(visit.identity.session_id)
         response = redirect(f"{self._plan.home}/.broker/login?out=1", 303)
-        cookies.clear(response, cookies.SESSION, cookies.LOGIN, cookies.HANDOVER)
+        cookies.clear(response, cookies.SESSION, cookies.TICKET, cookies.LOGIN, cookies.HANDOVER)
         return response

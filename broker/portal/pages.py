@@ -1,7 +1,7 @@
 """Turning a template into a response: one Jinja environment per language, and the page's headers.
 
 Templates escape by default and contain no script and no inline style, so the content security
-policy can forbid both. Nothing here knows what a page is about.
+policy can forbid both; the waiting page alone may load ours. Nothing here knows what it is about.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.portal.plan import PortalPlan
+    from broker.portal.style import Style
     from broker.portal.visit import Visit
 
 SOON = 5  # seconds until what failed for the moment is worth another try
@@ -27,14 +28,14 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Pages:
-    """Renders pages. ``stylesheet`` is the path of the one style sheet; ``jitter``: 0..1, at
+    """Renders pages. ``style``: where the style sheet and the script are; ``jitter``: 0..1, at
     random."""
 
-    def __init__(self, plan: PortalPlan, stylesheet: str, jitter: Callable[[], float]) -> None:
+    def __init__(self, plan: PortalPlan, style: Style, jitter: Callable[[], float]) -> None:
         self._plan = plan
         self._jitter = jitter
         self._environments = {
-            language: self._environment(language, stylesheet) for language in LANGUAGES
+            language: self._environment(language, style) for language in LANGUAGES
         }
         # Chromium checks form-action on every redirect that follows a form: a login goes home ->
         # application host, a logout application host -> home. All our origins, and no other.
@@ -44,7 +45,7 @@ class Pages:
             f"form-action {targets}; base-uri 'none'; frame-ancestors 'none'"
         )
 
-    def _environment(self, language: str, stylesheet: str) -> Environment:
+    def _environment(self, language: str, style: Style) -> Environment:
         environment = Environment(
             loader=FileSystemLoader(TEMPLATES),
             autoescape=True,
@@ -66,7 +67,8 @@ class Pages:
             applications=[(urlsplit(o).hostname, o) for o in self._plan.applications],
             language=language,
             languages=NAMES,
-            stylesheet=stylesheet,
+            stylesheet=style.path,
+            script=style.script,
         )
         return environment
 
@@ -121,6 +123,11 @@ class Pages:
         if passes:
             response.headers["Retry-After"] = str(seconds)
         return response
+
+    def allow_script(self, response: web.Response) -> None:
+        """This page loads the script, which speaks to its own host."""
+        policy = f"{self._policy}; script-src 'self'; connect-src 'self'"
+        response.headers["Content-Security-Policy"] = policy
 
     def secure(self, response: web.StreamResponse) -> None:
         """The headers that every answer of the portal carries, unless it has said otherwise."""

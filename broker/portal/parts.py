@@ -47,14 +47,14 @@ class Parts:
         jitter: Callable[[], float],
     ) -> None:
         self.style = Style(plan)
-        pages = Pages(plan, self.style.path, jitter)
+        pages = Pages(plan, self.style, jitter)
         admitted = Admitted(ledger)
         self.front = Front(plan, tokens, pages)
         self.handover = Handover(plan, ledger, tokens, pages)
         self.login = Login(plan, ledger, directory, tokens, pages, self.handover, counted, jitter)
         self.logout = Logout(plan, ledger, pages)
         self.me = Me(plan, ledger, pages, admitted)
-        self.waiting = Waiting(plan, ledger, pages, self.handover, admitted, jitter)
+        self.waiting = Waiting(pages, self.handover, admitted, jitter)
         self._requests = 0
         self._idle = asyncio.Event()
         self._idle.set()

@@ -6,7 +6,7 @@ configured origin is the only source of scheme and authority for redirects and O
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -22,8 +22,7 @@ class PortalPlan:
     """``home`` and ``applications`` are origins (``https://feed.example.com:8443``).
 
     ``populations`` are the rules in the order of configuration. ``session_lifetime`` is in seconds,
-    ``sessions_per_employee`` a count, ``color`` is ``#rrggbb``, ``poll_seconds`` the shortest and
-    the longest time between two reloads of the waiting page.
+    ``sessions_per_employee`` a count, ``color`` is ``#rrggbb``.
     """
 
     home: str
@@ -35,7 +34,6 @@ class PortalPlan:
     contact: str = "your IT service desk"
     color: str = "#2457c5"
     language: str = "en"
-    poll_seconds: tuple[int, int] = field(default=(5, 30))
 
     @cached_property
     def origins(self) -> Mapping[str, str]:

@@ -1,4 +1,5 @@
-"""The one style sheet, with the company's colours put in, under a name that changes with it."""
+"""The one style sheet, with the company's colours put in, and the waiting page's script: each under
+a name that changes with its content."""
 
 from __future__ import annotations
 
@@ -14,22 +15,35 @@ from broker.portal.palette import palette
 if TYPE_CHECKING:
     from broker.portal.plan import PortalPlan
 
-SOURCE = Path(__file__).parent / "static" / "portal.css"
+STATIC = Path(__file__).parent / "static"
 FOR_EVER = "public, max-age=31536000, immutable"
 
 
 class Style:
-    """``path`` is where pages link to; its name holds a hash of the content."""
+    """``path`` and ``script`` are where pages link to; the names hold a hash of the content."""
 
     def __init__(self, plan: PortalPlan) -> None:
-        self._text = Template(SOURCE.read_text("utf-8")).substitute(palette(plan.color))
-        self._name = f"portal.{sha256(self._text.encode()).hexdigest()[:16]}.css"
-        self.path = f"/.broker/static/{self._name}"
+        style = Template((STATIC / "portal.css").read_text("utf-8"))
+        self._style = style.substitute(palette(plan.color))
+        self._script = (STATIC / "wait.js").read_text("utf-8")
+        self._style_name = f"portal.{_hash(self._style)}.css"
+        self._script_name = f"wait.{_hash(self._script)}.js"
+        self.path = f"/.broker/static/{self._style_name}"
+        self.script = f"/.broker/static/{self._script_name}"
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """A page of another release of this site may ask for another name: it is served what there
         is, but may not keep it."""
-        current = request.match_info["name"] == self._name
-        response = web.Response(text=self._text, content_type="text/css", charset="utf-8")
+        name = request.match_info["name"]
+        if name.endswith(".js"):
+            text, kind = self._script, "text/javascript"
+        else:
+            text, kind = self._style, "text/css"
+        response = web.Response(text=text, content_type=kind, charset="utf-8")
+        current = name in (self._style_name, self._script_name)
         response.headers["Cache-Control"] = FOR_EVER if current else "no-store"
         return response
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]

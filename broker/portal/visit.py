@@ -26,12 +26,26 @@ class Identity(NamedTuple):
     display_name: str
 
 
+class Place(NamedTuple):
+    """Where the employee stands, as the gateway has just asked for it: the ``state`` of the seat,
+    the ``position`` within ``population``, seconds of the estimate (None: it cannot be said), of
+    the interval between polls, and for which a called one's seat is kept."""
+
+    state: str
+    population: str
+    position: int | None = None
+    p50: int | None = None
+    p90: int | None = None
+    poll: int | None = None
+    claim: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Visit:
     """``page`` names the internal page the gateway asks for ("" when the browser asked by itself),
     ``method`` is the browser's, ``return_path`` the raw path and query it wanted on ``host``.
-    ``state`` is the seat's state where the gateway has just asked for it. ``language`` is the one
-    to answer in.
+    ``place`` is there where the gateway has just asked for a seat. ``language`` is the one to
+    answer in.
     """
 
     host: str
@@ -41,7 +55,7 @@ class Visit:
     method: str
     page: str
     return_path: str
-    state: str
+    place: Place | None
     language: str
     identity: Identity | None
 
@@ -68,7 +82,7 @@ class Visit:
             method=text("method"),
             page=text("page"),
             return_path=text("return"),
-            state=text("state"),
+            place=Place(**claims["wait"]) if claims.get("wait") else None,
             language=language,
             identity=identity,
         )

@@ -25,6 +25,7 @@ from broker.settings.capacity import (
 from broker.settings.doors import (
     AccessLog,
     Admin,
+    AdminTls,
     Certificate,
     Company,
     Door,
@@ -37,6 +38,7 @@ from broker.settings.site import Settings
 __all__ = [
     "AccessLog",
     "Admin",
+    "AdminTls",
     "CellSettings",
     "Certificate",
     "Company",

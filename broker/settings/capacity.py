@@ -219,6 +219,9 @@ class PopulationSeats(Model):
     """Never more than this; without it the site's limit holds."""
     lendable: Fraction = 1.0
     """How much of the unused guarantee others may use meanwhile."""
+    on_call: Count = 0
+    """For on-call staff: while the population has fewer seats than this, whoever of it waits is
+    called before all others. At most a tenth of seats.limit."""
 
 
 class Population(Model):

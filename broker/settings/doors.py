@@ -80,15 +80,35 @@ class Door(Model):
     """Open connections of one client address, on each worker."""
 
 
+class AdminTls(Model):
+    """TLS of the operators' listener. Renewed files are taken over by a reload."""
+
+    certificate: ReadableFile
+    """The chain, leaf first."""
+    key: ReadableFile
+    """The private key, not encrypted."""
+    client_ca: ReadableFile | None = None
+    """With it every client, also a browser and Prometheus, must show a certificate of these
+    authorities, beside its token."""
+    minimum: Literal["1.2", "1.3"] = "1.2"
+    """The lowest TLS version that is spoken."""
+
+
 class Admin(Model):
     """The operators' listener: API, console, metrics."""
 
     address: Address = "127.0.0.1:8444"
-    """Loopback or a Unix socket."""
+    """Loopback or a Unix socket; with tls any address."""
+    tls: AdminTls | None = None
+    """Without it the listener speaks clear text."""
     token: Secret
-    """The bearer token, at least 16 characters. Secret."""
+    """The token of the first operator, at least 16 characters; it makes the others. Secret."""
     hosts: list[str] = []
     """Names, beside the address itself, that a Host header may carry."""
+    operators: str | None = None
+    """The DN of the directory's group whose members may enter the console as operators."""
+    viewers: str | None = None
+    """The DN of the group whose members may enter it to look, and change nothing."""
 
 
 class AccessLog(Model):

@@ -26,6 +26,25 @@ class Closable(Protocol):
         ...
 
 
+class Ticket:
+    """An employee's place in the waiting room as this worker knows it. ``seen_at``: the last poll
+    (CLOCK_BOOTTIME seconds). ``cookie``: the signed value of ``signed_at`` that states it.
+    ``promised``: an estimate was shown. ``lost``: the ledger has no such ticket any more."""
+
+    __slots__ = ("cookie", "epoch", "lost", "number", "population", "promised", "seen_at",
+                 "signed_at")  # fmt: skip
+
+    def __init__(self, population: str, number: int, epoch: str) -> None:
+        self.population = population
+        self.number = number
+        self.epoch = epoch
+        self.seen_at = 0.0
+        self.cookie: bytes | None = None
+        self.signed_at = 0.0
+        self.promised = False
+        self.lost = False
+
+
 class Person:
     """One employee on this worker: all browsers share it, as they share the seat.
 
@@ -41,6 +60,7 @@ class Person:
         "population",
         "seat_until",
         "sessions",
+        "ticket",
         "touched_at",
         "waiting",
     )
@@ -54,6 +74,7 @@ class Person:
         self.touched_at = 0.0
         self.in_flight = 0
         self.waiting = 0
+        self.ticket: Ticket | None = None
         self.sessions: set[Session] = set()
 
     def seated_as(self, population: str) -> None:
@@ -70,7 +91,8 @@ class Session:
     """One logged-in browser on this worker, whichever host's cookie brought it.
 
     ``headers`` is the ready-made identity block (``X-Remote-User: ...\\r\\n`` and so on), injected
-    last; the assertion, which is per pool and expires, comes from ``assertion``.
+    last; the assertion, which is per pool and expires, comes from ``assertion``. ``poll_after``:
+    CLOCK_BOOTTIME seconds before which a poll of the waiting room is too soon.
     """
 
     __slots__ = (
@@ -81,6 +103,7 @@ class Session:
         "headers",
         "id",
         "person",
+        "poll_after",
         "streams",
         "valid",
     )
@@ -100,6 +123,7 @@ class Session:
         self.groups = groups
         self.ends = ends
         self.valid = True
+        self.poll_after = 0.0
         self.headers = headers
         self.assertions: dict[str, tuple[bytes, float]] = {}
         self.streams: set[Closable] = set()

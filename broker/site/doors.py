@@ -7,10 +7,11 @@ use hand-written ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from broker.ledger.port import SeatAnswer
+    from collections.abc import Mapping
+
     from broker.site.admission import Session
 
 
@@ -35,31 +36,43 @@ class Sessions(Protocol):
         """The ``X-Broker-Assertion`` for this pool (ES256 JWT, cached for most of its 60 s)."""
         ...
 
-    def portal_assertion(self, session: Session | None, claims: dict[str, str]) -> bytes:
+    def portal_assertion(self, session: Session | None, claims: Mapping[str, Any]) -> bytes:
         """A fresh assertion towards the portal, logged in or not, with what the gateway knows
-        (``host``, ``address``, ``page``, ``return``)."""
-        ...
-
-
-class SeatClaims(Protocol):
-    """Seats for sessions whose seat is not known on this worker."""
-
-    async def claim(self, session: Session) -> SeatAnswer:
-        """Take, keep or claim the seat (or take a ticket). On ``seated``, ``person.seat_until`` is
-        set. While the ledger is away a token that says so is trusted until its own end."""
-        ...
-
-    async def look(self, session: Session) -> SeatAnswer:
-        """For ``wait/status``: a poll, which counts as presence and claims nothing."""
+        (``host``, ``address``, ``page``, ``return``, ``wait``)."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class StatusView:
-    """What ``/.broker/wait/status`` says; every field is always present in the JSON."""
+class Standing:
+    """Where an employee stands: what ``/.broker/wait/status`` and the pages say. ``position`` is
+    that within ``population``; ``p50`` and ``p90`` are seconds, None when it cannot be said;
+    ``claim_seconds`` is for how long a called one's seat is, or would be, kept. ``cookie``: the
+    value of a ``Set-Cookie`` for the ticket cookie that the answer has to carry.
+    """
 
     state: str
-    position: int | None
-    estimate_p50: int | None
-    estimate_p90: int | None
-    poll_seconds: int | None
+    population: str
+    position: int | None = None
+    p50: int | None = None
+    p90: int | None = None
+    poll_seconds: int | None = None
+    claim_seconds: int | None = None
+    cookie: bytes | None = None
+
+
+class SeatClaims(Protocol):
+    """Seats for sessions whose seat is not known on this worker. ``ticket``: the value of the
+    ticket cookie that the browser showed."""
+
+    async def claim(self, session: Session, ticket: bytes | None = None) -> Standing:
+        """Take, keep or claim the seat (or take a ticket). On ``seated``, ``person.seat_until`` is
+        set. While the ledger is away a token that says so is trusted until its own end."""
+        ...
+
+    def standing(self, session: Session, ticket: bytes | None, now: float) -> Standing | None:
+        """A poll, from memory only, which counts as presence; None when it must be asked for."""
+        ...
+
+    async def look(self, session: Session, ticket: bytes | None = None) -> Standing:
+        """A poll that asks the ledger: it counts as presence and claims nothing."""
+        ...

@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broker.errors import LedgerAway, LedgerLearning
 from broker.ledger.port import Ledger, Revocation, SessionRecord
@@ -21,7 +21,7 @@ from broker.site.identity import identity_headers
 from broker.site.tokens import ASSERTION_SECONDS, SeatClaim, SessionClaims, Tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from broker.site.ledger_time import LedgerTime
 
@@ -226,8 +226,8 @@ class SessionCache:
         session.assertions[pool] = (token, now + ASSERTION_REUSE)
         return token
 
-    def portal_assertion(self, session: Session | None, claims: dict[str, str]) -> bytes:
-        stated: dict[str, str | list[str]] = dict(claims)
+    def portal_assertion(self, session: Session | None, claims: Mapping[str, Any]) -> bytes:
+        stated: dict[str, Any] = dict(claims)
         if session is not None:
             stated |= {
                 "sub": session.person.name,
@@ -272,6 +272,10 @@ class SessionCache:
         if not person.sessions:
             person.seat_until = 0.0
             self._people.pop(person.name, None)
+
+    def is_ended(self, session_id: str) -> bool:
+        """Whether this session was ended by itself: a logout, or an operator."""
+        return ("session", session_id) in self._revoked_ms
 
     def _revoked(self, claims: SessionClaims) -> bool:
         revoked, born = self._revoked_ms, claims.created_ms

@@ -1,10 +1,10 @@
 """The sync: one conversation of a worker with the ledger, every tick and at once when it matters.
 
 It carries everything that must not cost a round trip on the data path: what the worker holds and
-wants of each cell, who was active (touches), which revocations and limits it knows. What comes back
-is applied in one go: caps and fences, revocations, lost seats, a new limits document. The rules of
-escrow are ``policy.worker_book``'s; here is the order of events and the failure of the ledger.
-One sync is under way at a time.
+wants of each cell, who was active (touches), who polled the waiting room, which revocations and
+limits it knows. What comes back is applied in one go: caps and fences, revocations, lost seats, the
+queues, a new limits document. The rules of escrow are ``policy.worker_book``'s; here is the order
+of events and the failure of the ledger. One sync is under way at a time.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from broker.policy.worker_book import Accepted, CellUse, WorkerBook
 from broker.site.claims import trusted_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from broker.ledger.port import Ledger, QueueView, SyncReply
+    from broker.ledger.port import Ledger, SyncReply
     from broker.policy.limits import LimitsDocument
     from broker.site.admission import Person, Spending
     from broker.site.ledger_time import LedgerTime
     from broker.site.session_cache import SessionCache
+    from broker.site.waiting_room import WaitingRoom
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Sync:
         spending: Spending,
         sessions: SessionCache,
         ledger_time: LedgerTime,
+        room: WaitingRoom,
         wake: asyncio.Event,
         clock: Callable[[], float],
     ) -> None:
@@ -56,13 +58,13 @@ class Sync:
         self._spending = spending
         self._sessions = sessions
         self._ledger_time = ledger_time
+        self._room = room
         self._wake = wake
         self._clock = clock
         self._to_touch: deque[Person] = deque()
         self._touches_due = 0.0
         self._round_due = 0.0
         self.limits: LimitsDocument | None = None
-        self.queues: dict[str, QueueView] = {}
         self.revocations_known = 0
         self.up = False
         self.epoch_changes = 0
@@ -134,6 +136,7 @@ class Sync:
         told = self._book.report(now, self._uses())
         self._apply_caps()  # the debits, before anything is sent
         touched = self._due_touches(now)
+        present, promises = self._room.present(), self._room.promises()
         report = sync_report(
             told,
             touches=[
@@ -141,6 +144,9 @@ class Sync:
                 for person in touched
             ],
             revocations_known=self.revocations_known,
+            present=present,
+            promises=promises,
+            calls_known=self._room.calls_known,
         )
         try:
             reply = await self._ledger.sync(report)
@@ -152,6 +158,7 @@ class Sync:
         if not self.up:
             _log.info("the ledger answers")
         self.up = True
+        self._room.delivered(present, promises)
         return await self._apply(reply, touched, now)
 
     # --- sending
@@ -217,11 +224,12 @@ class Sync:
             self._sessions.revoke(revocation)
         self.revocations_known = max(self.revocations_known, reply.revocations_upto)
         self._confirm(touched, set(reply.lost_seats), sent_at)
-        self.queues = dict(reply.queues)
         self._sessions.sweep(sent_at)
         if reply.limits is not None:
             self.limits = reply.limits
             self._sessions.shorten_seats(trusted_for(self.idle()))
+        self._room.heard(reply, self.limits)
+        self._lose_tickets(reply.lost_tickets)
         self._apply_caps()
         return reply.limits is not None or self._book.due  # to acknowledge, or to give back
 
@@ -240,6 +248,13 @@ class Sync:
                     for stream in list(session.streams):
                         stream.revoke()
 
+    def _lose_tickets(self, employees: Iterable[str]) -> None:
+        """Their next poll asks the ledger what became of them."""
+        for name in employees:
+            person = self._sessions.person(name)
+            if person is not None and person.ticket is not None:
+                person.ticket.lost = True
+
     async def _meet_epoch(self, reply: SyncReply, sent_at: float) -> None:
         """The ledger lost its memory, or this is the first word from it. What is held goes on."""
         first = not self._ledger_time.epoch
@@ -248,6 +263,7 @@ class Sync:
         if first:
             return
         self.epoch_changes += 1
+        self._room.epoch_changed()
         self._owes_what_it_knows = True
 
     async def _pay_back(self, now: float) -> bool:
@@ -269,6 +285,9 @@ class Sync:
             if person.seat_until > now
         ]
         await self._ledger.restore(self._sessions.revocations(), self._sessions.records(), seats)
+        people = self._sessions.people()
+        await self._ledger.put_back(self._room.former_tickets(people))
+        self._room.put_back(people)
         if self.limits is not None and await self._ledger.limits() is None:
             try:
                 await self._ledger.publish(self.limits, if_match=0)

@@ -1,10 +1,10 @@
 """Signed statements: session cookies, assertions to backends and portal, hand-over codes.
 
-One key ring, four kinds of token, each with its own ``typ`` so that none can stand in for another
-(RFC 8725, 3.11). Sessions, portal assertions and codes are read by brokers only: HS256. Assertions
-to backends are read by applications: ES256, verified with the published key set. The first key of
-each list signs, all of them verify, so that a rotation logs nobody out. Time is the caller's
-wall clock (Unix seconds); nothing here does I/O.
+One key ring, five kinds of token, each with its own ``typ`` so that none can stand in for another
+(RFC 8725, 3.11). Sessions, tickets, portal assertions and codes are read by brokers only: HS256.
+Assertions to backends are read by applications: ES256, verified with the published key set. The
+first key of each list signs, all of them verify, so that a rotation logs nobody out. Time is the
+caller's wall clock (Unix seconds); nothing here does I/O.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ SESSION = "broker-session+jwt"
 ASSERTION = "broker-assertion+jwt"
 PORTAL = "broker-portal+jwt"
 CODE = "broker-code+jwt"
+TICKET = "broker-ticket+jwt"
 
 ASSERTION_SECONDS = 60
 CODE_SECONDS = 30
 PORTAL_SECONDS = 30
+TICKET_SECONDS = 43_200
 GROUPS_IN_COOKIE = 400  # bytes; the cookie must stay under 1 KiB
 LEEWAY = 5  # seconds between the clocks of hosts
 
@@ -106,6 +108,20 @@ class SeatClaim:
     until_ms: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class TicketClaims:
+    """A ticket as its owner's browser keeps it. ``session_id``: who took the cookie; when that
+    session is ended the cookie is worth nothing. ``seen_ms``: ledger time at which it was signed.
+    """
+
+    employee: str
+    session_id: str
+    population: str
+    number: int
+    epoch: str
+    seen_ms: int
+
+
 class Tokens:
     """Signs and verifies. ``wall_clock`` returns Unix seconds."""
 
@@ -163,6 +179,45 @@ class Tokens:
                 seat_epoch=_text(epoch),
                 seat_until_ms=_whole(until_ms),
                 expired=_whole(claims["exp"]) <= self._now(),
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    # --- tickets
+
+    def ticket_cookie(self, ticket: TicketClaims) -> str:
+        """The value of ``__Host-broker-ticket``. Whether it is too old is for the ledger to say, in
+        ledger time; its own end is only a broom."""
+        now = int(self._now())
+        return self._sign(
+            {
+                "iss": self._site,
+                "aud": "ticket",
+                "sub": ticket.employee,
+                "sid": ticket.session_id,
+                "pop": ticket.population,
+                "num": ticket.number,
+                "epoch": ticket.epoch,
+                "seen": ticket.seen_ms,
+                "iat": now,
+                "exp": now + TICKET_SECONDS,
+            },
+            TICKET,
+        )
+
+    def read_ticket(self, cookie: bytes) -> TicketClaims | None:
+        """None for anything that is not a ticket of ours."""
+        try:
+            claims = self._verify(cookie.decode("ascii"), TICKET, "ticket", allow_expired=True)
+            if claims is None:
+                return None
+            return TicketClaims(
+                employee=_text(claims["sub"]),
+                session_id=_text(claims["sid"]),
+                population=_text(claims["pop"]),
+                number=_whole(claims["num"]),
+                epoch=_text(claims["epoch"]),
+                seen_ms=_whole(claims["seen"]),
             )
         except (KeyError, TypeError, ValueError):
             return None

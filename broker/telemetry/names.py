@@ -171,13 +171,15 @@ WAITING_EMPLOYEES = Metric(
 )
 WAIT_ESTIMATE_SHOWN = Metric(
     "broker_wait_estimate_shown_total",
-    "Waits that ended with a seat and had been given an estimate.",
+    "Waits that ended with a call and had been given an estimate, on the whole site.",
     "counter",
+    merge="max",
 )
 WAIT_ESTIMATE_KEPT = Metric(
     "broker_wait_estimate_kept_total",
-    "Waits that ended with a seat no later than the estimate given at the start.",
+    "Waits that ended with a call no later than the first p90 that was shown, on the whole site.",
     "counter",
+    merge="max",
 )
 CAPACITY_SCALE = Metric(
     "broker_capacity_scale",

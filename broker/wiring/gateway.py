@@ -21,6 +21,7 @@ from broker.gateway.plan import (
     ServerPlan,
 )
 from broker.policy.ejection import EjectionRule
+from broker.wiring.admin_tls import admin_context
 
 if TYPE_CHECKING:
     import ssl
@@ -160,6 +161,8 @@ def require_usable_certificates(settings: Settings) -> None:
         *(partial(listener_certificates, listener) for listener in settings.listeners),
         *(partial(servers_context, pool) for pool in settings.pools.values()),
     ]
+    if settings.admin.tls is not None:
+        tries.append(partial(admin_context, settings.admin.tls))
     for attempt in tries:
         try:
             attempt()

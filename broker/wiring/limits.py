@@ -74,6 +74,7 @@ def _population(population: Population, seats_limit: int) -> PopulationLimits:
         seats_guaranteed=seats.guaranteed,
         lendable=seats.lendable,
         weight=population.weight,
+        seats_on_call=seats.on_call,
     )
 
 

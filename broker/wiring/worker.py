@@ -23,6 +23,7 @@ from broker.site.session_cache import SessionCache
 from broker.site.steward import Steward
 from broker.site.sync import Sync
 from broker.site.tokens import KeyRing, Tokens
+from broker.site.waiting_room import WaitingRoom
 from broker.supervisor.child import Child
 from broker.telemetry import names
 from broker.telemetry.access_log import AccessLog, log_name
@@ -87,12 +88,14 @@ class _Worker:
             token_refresh=settings.sessions.token_refresh,
             lifetime=settings.sessions.lifetime,
         )
+        room = WaitingRoom(tokens, ledger_time, self._sessions.is_ended, boot_time)
         self._sync = Sync(
             WorkerBook(birth.incarnation, self._digest),
             self._ledger,
             self._spending,
             self._sessions,
             ledger_time,
+            room,
             self._wake,
             boot_time,
         )
@@ -102,7 +105,7 @@ class _Worker:
         self._gateway = Gateway(
             gateway_plan(settings),
             self._sessions,
-            Claims(self._ledger, clock=boot_time, idle=self._sync.idle),
+            Claims(self._ledger, room, clock=boot_time, idle=self._sync.idle),
             self._spending,
             self._traffic,
             self._access_log,
@@ -225,6 +228,14 @@ class _Worker:
                 "open": statistics.browsers
                 + sum(each.connections for pool in statistics.pools.values() for each in pool),
             },
+            # What must be back where it was once nothing is in flight.
+            "held": sum(cell.used for cell in self._spending.all()),
+            "streams": sum(
+                len(session.streams)
+                for person in self._sessions.people()
+                for session in person.sessions
+            ),
+            "tasks": len(asyncio.all_tasks()),
             "servers": {
                 pool: [
                     {

@@ -61,7 +61,7 @@ async def _log_in(
         if not seated:
             for start in range(0, employees, AT_ONCE):
                 some = names[start : start + AT_ONCE]
-                await asyncio.gather(*(ledger.admit(name, POPULATION) for name in some))
+                await ledger.admit_all([(name, POPULATION) for name in some])
     finally:
         await ledger.close()
     ring = KeyRing.from_json(found.keys.read_text())

@@ -432,3 +432,20 @@ async def test_lowering_alone_throws_nobody_out(
         code, out = await broker("capacity", "lower", "0.5x", *wrong, *WHY, "--yes")
         assert code != 0, out
     assert sum((await ledger.usage()).occupied.values()) == 90
+
+
+async def test_a_viewer_may_plan_and_not_raise(
+    broker: Run, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from broker.admin.callers import digest
+    from broker.ledger.port import AdminToken, AuditEntry
+
+    token = AdminToken("vera", "viewer", digest("a viewer's token"), 0, "test")
+    assert await ledger.put_token(token, AuditEntry("test", "created", "token vera"))
+    monkeypatch.setenv("BROKER_ADMIN_TOKEN", "a viewer's token")
+    code, out = await broker("capacity", "plan", "6x")
+    assert (code, "Who gets in" in out) == (0, True), out
+    for order in (("raise", "6x"), ("level", "crisis"), ("lower", "0.5x", "--evict", "idle")):
+        code, out = await broker("capacity", *order, *WHY, "--yes")
+        assert (code, "it takes one with the role operator" in out) == (1, True), out
+    assert await seats(ledger) == 60

@@ -136,6 +136,19 @@ async def test_concurrent_requests_are_counted_at_their_peak_and_reset_forgets(
     assert seen["by_employee"] == {}
 
 
+async def test_taking_turns_is_never_faster_than_one_at_a_time(
+    feed: Running, browser: aiohttp.ClientSession
+) -> None:
+    await ask(feed.url, {"turn_seconds": 0.05})
+    began = time.monotonic()
+    answers = await asyncio.gather(*(browser.get("/api/whoami") for _ in range(6)))
+    assert time.monotonic() - began >= 6 * 0.05
+    assert {answer.status for answer in answers} == {200}
+    for answer in answers:
+        answer.close()
+    assert (await ask(feed.url))["max_in_flight"] == 6
+
+
 async def test_one_after_the_other_is_never_two(
     browser: aiohttp.ClientSession, feed: Running
 ) -> None:

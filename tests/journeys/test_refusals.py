@@ -8,7 +8,7 @@ import json
 import pytest
 
 from broker.gateway.plan import DoorPlan, RoutePlan
-from broker.ledger.port import SeatAnswer
+from broker.site.doors import Standing
 from tests.support.stage import FEED, HOME, Stage, get, ok
 
 NAVIGATION = "Sec-Fetch-Mode: navigate"
@@ -109,7 +109,7 @@ async def test_a_strangers_navigation_is_shown_the_door() -> None:
         assert session is None
         assert stated == {
             "host": "feed.test:8443", "address": "127.0.0.1", "return": "/wanted?x=1",
-            "method": "GET", "page": "enter", "state": "",
+            "method": "GET", "page": "enter", "wait": None,
         }  # fmt: skip
         await portal.send(
             b"HTTP/1.1 302 Found\r\nLocation: https://home.test:8443/\r\nContent-Length: 0\r\n"
@@ -157,7 +157,9 @@ async def test_without_the_portal_there_is_still_a_page() -> None:
 async def test_no_seat(state: str, method: str, page: str, status: int) -> None:
     async with Stage() as stage:
         cookie = stage.sessions.log_in("ada", seated=False)
-        stage.claims.answers["ada"] = SeatAnswer(state, "everyone")  # type: ignore[arg-type]
+        stage.claims.answers["ada"] = Standing(
+            state, "everyone", 7, 60, 120, 20, 90, b"__Host-broker-ticket=t; Secure"
+        )
         browser = await stage.browser()
         body = b"x=1" if method == "POST" else b""
         fields = ["Content-Length: 3"] if body else []
@@ -165,13 +167,24 @@ async def test_no_seat(state: str, method: str, page: str, status: int) -> None:
         portal = await stage.portal.connection()
         assert (await portal.head()).startswith(b"GET /.broker/page/" + page.encode() + b" ")
         _, stated = stage.sessions.stated[-1]
-        assert (stated["state"], stated["method"], stated["return"]) == (state, method, "/w")
+        assert (stated["method"], stated["return"]) == (method, "/w")
+        assert stated["wait"] == {
+            "state": state, "population": "everyone", "position": 7, "p50": 60, "p90": 120,
+            "poll": 20, "claim": 90,
+        }  # fmt: skip
         await portal.send(ok(b"page"))
-        await browser.response()
+        assert (await browser.response())[1][b"set-cookie"] == b"__Host-broker-ticket=t; Secure"
         await browser.send(get("/w", *fields, cookie=cookie, method=method) + body)
         answer = await browser.response()
         assert answer[0] == status
+        assert answer[1][b"set-cookie"] == b"__Host-broker-ticket=t; Secure"
         assert (b"retry-after" in answer[1]) == (status == 503)
+        if status == 503:
+            assert 20 <= int(answer[1][b"retry-after"]) <= 25
+            told = json.loads(answer[2])
+            assert (told["state"], told["position"]) == (state, 7)
+            assert told["estimate_seconds"] == {"p50": 60, "p90": 120}
+            assert told["status"] == 503
         assert stage.backend.accepted == 0
 
 
@@ -307,21 +320,93 @@ async def test_a_token_is_renewed_on_the_way() -> None:
 async def test_wait_status() -> None:
     async with Stage() as stage:
         cookie = stage.sessions.log_in("ada", seated=False)
-        stage.claims.answers["ada"] = SeatAnswer("waiting", "everyone", 7, 3)
+        stage.claims.answers["ada"] = Standing(
+            "waiting", "everyone", 3, 40, 120, 5, 90, b"__Host-broker-ticket=t; Secure"
+        )
         browser = await stage.browser()
         await browser.send(get("/.broker/wait/status"))
         assert (await browser.response())[0] == 401
         await browser.send(get("/.broker/wait/status", cookie=cookie))
         status, fields, body = await browser.response()
         assert (status, fields[b"content-type"]) == (200, b"application/json")
+        assert fields[b"set-cookie"] == b"__Host-broker-ticket=t; Secure"
+        assert fields[b"cache-control"] == b"no-store"
         assert json.loads(body) == {
-            "state": "waiting", "position": 3, "estimate_seconds": {"p50": None, "p90": None},
+            "state": "waiting", "position": 3, "estimate_seconds": {"p50": 40, "p90": 120},
             "poll_seconds": 5,
         }  # fmt: skip
         await browser.send(get("/.broker/wait/status", cookie=cookie))
         status, fields, _ = await browser.response()
         assert status == 429
         assert 1 <= int(fields[b"retry-after"]) <= 3
+        assert stage.claims.polled == ["ada"], "a poll that is too soon changes nothing"
+
+
+@pytest.mark.parametrize("unknown_here", [False, True])
+async def test_wait_status_says_every_key_whatever_the_state(unknown_here: bool) -> None:
+    async with Stage() as stage:
+        browser = await stage.browser()
+        for state in ("none", "seated", "not_admitted", "gone", "learning", "called"):
+            cookie = stage.sessions.log_in(state, seated=False)
+            stage.claims.answers[state] = Standing(state, "everyone")
+            if unknown_here:
+                stage.claims.unknown_here.add(state)
+            line = f"Cookie: __Host-broker={cookie.decode()}; __Host-broker-ticket=the.ticket"
+            await browser.send(get("/.broker/wait/status", line))
+            status, fields, body = await browser.response()
+            assert status == 200
+            assert b"set-cookie" not in fields
+            assert json.loads(body) == {
+                "state": state, "position": None, "estimate_seconds": {"p50": None, "p90": None},
+                "poll_seconds": None,
+            }  # fmt: skip
+            assert stage.claims.shown[-1] == b"the.ticket"
+
+
+async def test_a_poll_while_the_ledger_is_away_is_told_to_come_again() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada", seated=False)
+        stage.claims.unknown_here.add("ada")
+        stage.claims.away = True
+        browser = await stage.browser()
+        await browser.send(get("/.broker/wait/status", cookie=cookie))
+        status, fields, _ = await browser.response()
+        assert status == 503
+        assert int(fields[b"retry-after"]) >= 1
+
+
+async def test_the_waiting_room_asks_for_a_seat_before_the_portal_shows_it() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada", seated=False)
+        stage.claims.answers["ada"] = Standing("waiting", "everyone", 2)
+        browser = await stage.browser()
+        await browser.send(get("/.broker/wait?keep=1", NAVIGATION, cookie=cookie))
+        portal = await stage.portal.connection()
+        assert (await portal.head()).startswith(b"GET /.broker/wait?keep=1 ")
+        assert stage.claims.asked == ["ada"]
+        assert stage.sessions.stated[-1][1]["wait"]["position"] == 2
+        await portal.send(ok(b"page"))
+        assert (await browser.response())[0] == 200
+        await browser.send(get("/.broker/wait", NAVIGATION))
+        assert (await portal.head()).startswith(b"GET /.broker/wait ")
+        assert stage.sessions.stated[-1][1]["wait"] is None
+        await portal.send(ok(b"page"))
+        await browser.response()
+
+
+async def test_who_enters_leaves_the_ticket_cookie_behind() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada", seated=False)
+        forget = b"__Host-broker-ticket=; Max-Age=0"
+        stage.claims.answers["ada"] = Standing("seated", "everyone", cookie=forget)
+        browser = await stage.browser()
+        line = f"Cookie: __Host-broker={cookie.decode()}; __Host-broker-ticket=old"
+        await browser.send(get("/", line))
+        backend = await stage.backend.connection()
+        assert b"ticket" not in await backend.head()
+        await backend.send(ok())
+        assert (await browser.response())[1][b"set-cookie"] == forget
+        assert stage.claims.shown == [b"old"]
 
 
 async def test_longest_prefix_of_whole_segments() -> None:

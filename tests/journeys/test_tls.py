@@ -13,7 +13,7 @@ import trustme
 
 from broker.gateway.doorstep import PAUSE
 from broker.gateway.plan import DoorPlan
-from tests.support.stage import PATIENCE, Stage, Wire, get, ok
+from tests.support.stage import PATIENCE, STALLED, Stage, Wire, get, ok
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,8 @@ async def test_a_browser_that_does_not_read(
         backend.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
         backend.writer.write(b"z" * size)
         await asyncio.sleep(0.3)
+        (gate,) = stage.gateway._browsers
+        assert gate.transport.get_write_buffer_size() <= 2 * STALLED  # in clear, and encrypted
         assert backend.writer.transport.get_write_buffer_size() > 8 << 20
         assert len((await browser.response())[2]) == size
 

@@ -12,7 +12,7 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
 from broker.gateway.plan import DeadlinesPlan, RoutePlan
-from tests.support.stage import FEED, Stage, Wire, boottime, get, ok
+from tests.support.stage import FEED, STALLED, Stage, Wire, boottime, get, ok
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
@@ -146,8 +146,21 @@ async def test_revocation_closes_a_tunnel() -> None:
         assert await browser.is_closed()
         assert await backend.is_closed()
         await stage.settled()
+        assert stage.traffic.pool("feed").tunnels == 0
         assert stage.spending.cell("feed", "everyone").used == 0
         assert stage.log.lines[-1].outcome == "revoked"
+
+
+async def test_a_tunnel_that_has_ended_is_no_stream_of_its_session() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser, backend = await open_tunnel(stage, cookie)
+        streams = stage.sessions.session(cookie).streams
+        assert len(streams) == 1
+        browser.close()
+        assert await backend.is_closed()
+        await stage.settled()
+        assert not streams
 
 
 @pytest.mark.parametrize("activity", [True, False])
@@ -189,7 +202,7 @@ async def test_a_browser_that_does_not_read_its_tunnel_stops_the_backend() -> No
         backend.writer.write(b"z" * (24 << 20))
         await asyncio.sleep(0.3)
         (gate,) = stage.gateway._browsers
-        assert gate.transport.get_write_buffer_size() <= 256 * 1024
+        assert gate.transport.get_write_buffer_size() <= STALLED
         assert len(await browser.exactly(24 << 20)) == 24 << 20
 
 

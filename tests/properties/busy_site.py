@@ -38,6 +38,7 @@ def busy_document(chance: random.Random) -> LimitsDocument:
                 seats_guaranteed=chance.choice((0, 0, 1, 9)),
                 lendable=chance.choice((0.0, 0.3, 0.5, 1.0, 1.0)),
                 weight=chance.choice((0, 1, 1, 2, 3)),
+                seats_on_call=chance.choice((0, 0, 1, 9)),
             )
             for name in NAMES
         },
@@ -69,6 +70,10 @@ class BusySite:
             (10, self.everybody_polls),
             (10, lambda: world.time_passes(ms=chance.choice(STEPS_MS))),
             (6, self.touch),
+            (6, self.promise),
+            (3, self.put_back),
+            (3, self.ask_together),
+            (1, lambda: world.remove_ticket(employee=chance.choice(CROWD))),
             (1, lambda: world.publish(document=busy_document(chance))),
             (6, self.log_in),
             (2, self.session_moves),
@@ -99,6 +104,24 @@ class BusySite:
     def touch(self) -> None:
         touched = self.chance.sample(CROWD, 6)
         self.world.sync(touched=[(e, self.chance.choice((0, 30_000, 60_000))) for e in touched])
+
+    def promise(self) -> None:
+        promised = self.chance.sample(CROWD, 8)
+        self.world.promise(
+            promised=[(e, self.chance.choice((0, 30_000, 90_000))) for e in promised]
+        )
+
+    def put_back(self) -> None:
+        employee = self.chance.choice(sorted(self.world.former) or CROWD)
+        self.world.put_back(
+            employee=employee,
+            population=self.home[employee],
+            silent_ms=self.chance.choice((0, 90_000, LOST_MS, LOST_MS + 1)),
+        )
+
+    def ask_together(self) -> None:
+        asking = self.chance.sample(CROWD, 5)
+        self.world.admit_all(asking=[(employee, self.home[employee]) for employee in asking])
 
     def log_in(self) -> None:
         employee = self.chance.choice(CROWD)

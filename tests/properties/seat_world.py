@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from broker.ledger.book_grants import queue_views
 from broker.ledger.book_seats import BookSeats
 from broker.ledger.book_sessions import BookSessions
 from broker.ledger.memory_seats import MemorySeats
 from broker.ledger.memory_sessions import MemorySessions
-from broker.ledger.port import QueueView, Touch
+from broker.ledger.port import FormerTicket, Promise, QueueView, Touch
 from broker.policy.limits import LimitsDocument, PopulationLimits
 from tests.properties.seat_checks import Step
 from tests.support.lua_scripts import LuaScripts, finish
@@ -61,6 +62,7 @@ documents = st.builds(
                 seats_guaranteed=st.integers(0, 3),
                 lendable=fractions,
                 weight=st.integers(0, 3),
+                seats_on_call=st.sampled_from((0, 0, 1, 2)),
             )
             for _ in NAMES
         )
@@ -90,6 +92,7 @@ class SeatWorld(RuleBasedStateMachine):
         self.seats = MemorySeats(self.state)
         self.sessions = MemorySessions(self.state, self.seats)
         self.numbers: dict[str, tuple[str, int]] = {}
+        self.former: dict[str, tuple[str, int]] = {}
         self.created = 0
         self.somebody_came = False  # the step itself may bring the one who waits
 
@@ -193,17 +196,79 @@ class SeatWorld(RuleBasedStateMachine):
     def presence(self, polled: list[str]) -> None:
         self.somebody_came = True
         with Step(self, ran=True):
-            self.seats.apply_presence(polled)
-            if self.scripts is not None:
-                self.scripts.run_text("presence", "seats.apply_presence(ARGV)", *polled)
+            lost = self.seats.apply_presence(polled)
+            self.same(
+                list(lost),
+                lambda scripts: [
+                    name.decode()
+                    for name in scripts.run_text(
+                        "presence", "return seats.apply_presence(ARGV)", *polled
+                    )
+                ],
+            )
             self.run_calls()
         self.somebody_came = False
+
+    @rule(promised=st.lists(st.tuples(employees, st.sampled_from((5_000, 60_000))), max_size=3))
+    def promise(self, promised: list[tuple[str, int]]) -> None:
+        self.seats.apply_promises([Promise(employee, ms) for employee, ms in promised])
+        if self.scripts is not None:
+            flat = [value for row in promised for value in row]
+            self.scripts.run_text("promise", "seats.apply_promises(ARGV)", *flat)
+
+    @rule(asking=st.lists(st.tuples(employees, populations), min_size=2, max_size=4))
+    def admit_all(self, asking: list[tuple[str, str]]) -> None:
+        self.somebody_came = True
+        with Step(self, ran=False) as step:
+            answers = self.same(
+                self.seats.admit_all(asking),
+                lambda scripts: finish(BookSeats(scripts).admit_all(asking)),
+            )
+            step.ran = any(answer.state == "waiting" for answer in answers)
+        self.somebody_came = False
+        for (employee, _), answer in zip(asking, answers, strict=True):
+            self.remember(employee, answer)
+
+    @rule(employee=employees)
+    def remove_ticket(self, employee: str) -> None:
+        with Step(self, ran=False, leaving=(employee,)) as step:
+            step.ran = self.same(
+                self.seats.remove_ticket(employee),
+                lambda scripts: finish(BookSeats(scripts).remove_ticket(employee)),
+            )
+        if employee not in self.seats._seats:
+            self.numbers.pop(employee, None)
+
+    @rule(
+        employee=employees,
+        population=populations,
+        silent_ms=st.sampled_from((0, 5_000, ABSENT_MS + 1, LOST_MS, LOST_MS + 1)),
+    )
+    def put_back(self, employee: str, population: str, silent_ms: int) -> None:
+        """What a browser shows: the last ticket this employee had in a former epoch, if any."""
+        unlike_any_other = int.from_bytes(employee.encode()[:4], "big")
+        population, number = self.former.get(employee, (population, unlike_any_other))
+        self.somebody_came = True
+        with Step(self, ran=False):
+            self.seats.put_back(employee, population, number, silent_ms)
+            if self.scripts is not None:
+                ticket = FormerTicket(employee, population, number, "before", silent_ms)
+                finish(BookSeats(self.scripts).put_back((ticket,)))
+        self.somebody_came = False
+        ticket_now = self.seats._tickets.get(employee)
+        if ticket_now is not None and not ticket_now.ended:
+            self.numbers[employee] = (ticket_now.population, ticket_now.number)
 
     @precondition(lambda self: not self.state.learning)
     @rule(lost_memory=st.booleans())
     def epoch_changes(self, lost_memory: bool) -> None:
         """Redis restarted, or lost everything; a worker then writes back the seats it knows."""
         held = list(self.seats._seats.items())
+        self.former |= {
+            employee: (ticket.population, ticket.number)
+            for employee, ticket in self.seats._tickets.items()
+            if not ticket.ended
+        }
         counted = self.held()
         if lost_memory:
             self.forget_everything()
@@ -278,7 +343,7 @@ class SeatWorld(RuleBasedStateMachine):
     @invariant()
     def same_books(self) -> None:
         """Both ledgers count the same, queue by queue."""
-        usage, queues = self.seats.usage(), self.seats.queues()
+        usage, queues = self.seats.usage(), self.seats.queues(0)
 
         def lua_usage(scripts: LuaScripts) -> dict[str, tuple[int, int, int]]:
             flat = scripts.run_text("usage", "return seats.usage()")
@@ -286,12 +351,12 @@ class SeatWorld(RuleBasedStateMachine):
             return {name.decode(): (a, b, c) for name, a, b, c in rows}
 
         def lua_queues(scripts: LuaScripts) -> dict[str, QueueView]:
-            flat = scripts.run_text("queues", "return seats.queues()")
-            rows = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
-            return {name.decode(): QueueView(waiting, upto) for name, waiting, upto in rows}
+            return queue_views(scripts.run_text("queues", "return seats.queues(0)"))
 
         self.same(usage, lua_usage)
         self.same(queues, lua_queues)
+        kept = [self.seats.estimates_shown, self.seats.estimates_kept]
+        self.same(kept, lambda scripts: scripts.run_text("kept", "return seats.estimates()"))
 
     @invariant()
     def each_counts_once(self) -> None:

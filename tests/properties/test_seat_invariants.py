@@ -15,6 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from broker.policy.limits import LimitsDocument, PopulationLimits
 from broker.policy.queueing import (
     LAG,
+    ON_CALL_IN_A_ROW,
     OWNERS_IN_A_ROW,
     STRIDE,
     Calls,
@@ -110,13 +111,15 @@ def test_invariant_6_fifo_inside_a_population_and_no_place_lost_or_won_by_refres
     weights=st.lists(st.integers(1, 5), min_size=2, max_size=4),
     guaranteed=st.lists(st.integers(0, 8), min_size=4, max_size=4),
     returned=st.lists(st.integers(0, 7), min_size=1, max_size=40),
+    on_call=st.integers(0, 2),
 )
 @settings(deadline=None, max_examples=25)
 def test_invariant_7_every_population_of_weight_above_zero_is_served_in_bounded_time(
-    weights: list[int], guaranteed: list[int], returned: list[int]
+    weights: list[int], guaranteed: list[int], returned: list[int], on_call: int
 ) -> None:
     """Everybody always waits, all guarantees may be lent, and whoever's seats come back (Hypothesis
-    chooses, over and over): no population waits longer than the stride scheduler's bound."""
+    chooses, over and over): no population waits longer than the stride scheduler's bound, also
+    when the last one is the on-call tier."""
     names = [f"p{index}" for index in range(len(weights))]
     limits = LimitsDocument(
         1,
@@ -125,13 +128,15 @@ def test_invariant_7_every_population_of_weight_above_zero_is_served_in_bounded_
         8,
         0,
         {
-            name: PopulationLimits(True, 8, own, 1.0, weight)
+            name: PopulationLimits(True, 8, own, 1.0, weight, on_call * (name == names[-1]))
             for name, own, weight in zip(names, guaranteed, weights, strict=False)
         },
         {},
     )
-    bound = (OWNERS_IN_A_ROW + 2) * sum(
-        (LAG + STRIDE) // (STRIDE // weight) + 2 for weight in weights
+    bound = (
+        (ON_CALL_IN_A_ROW + 1)
+        * (OWNERS_IN_A_ROW + 2)
+        * sum((LAG + STRIDE) // (STRIDE // weight) + 2 for weight in weights)
     )
     held = dict.fromkeys(names, 0)
     held[names[0]] = 8

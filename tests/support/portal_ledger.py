@@ -6,7 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from broker.ledger.memory import MemoryLedger
-from broker.policy.limits import LimitsDocument, PopulationLimits
+from broker.policy.limits import LimitsDocument, PoolLimits, PopulationLimits, Share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,8 @@ class PortalLedger(MemoryLedger):
             for name in POPULATIONS
         }
         number = next(self._numbers)
-        document = LimitsDocument(number, "d", 1.0, seats, 100, populations, {})
+        pools = {"feed": PoolLimits(Share(100), dict.fromkeys(POPULATIONS, Share(100)))}
+        document = LimitsDocument(number, "d", 1.0, seats, 100, populations, pools)
         self.state.grants.put_limits(document)
         self.seats.run_calls()
 

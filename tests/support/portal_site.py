@@ -7,6 +7,7 @@ as browsers keep ``__Host-`` cookies: by host, with their Max-Age on a clock tha
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from html import unescape
@@ -18,7 +19,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDict
 
 from broker.directory.port import Employee
-from broker.errors import LedgerAway, WrongPassword
+from broker.errors import WrongPassword
 from broker.policy.populations import PopulationRule
 from broker.portal.app import Portal
 from broker.portal.plan import PortalPlan
@@ -90,6 +91,11 @@ class Answer:
     def location(self) -> str:
         return urljoin(self.url, self.headers["Location"])
 
+    @property
+    def visible(self) -> str:
+        """Without the sections that the script may show later."""
+        return re.sub(r"(?s)<section [^>]*hidden>.*?</section>", "", self.text)
+
     def hidden(self, name: str) -> str:
         """The value of a hidden input, written as scripts of the demo expect it."""
         match = re.search(rf'<input type="hidden" name="{name}" value="([^"]*)">', self.text)
@@ -156,7 +162,7 @@ class PortalSite:
             "method": method,
             "page": "",
             "return": target,
-            "state": "",
+            "wait": None,
         }
         record = await self._record(headers, host)
         if record is not None:
@@ -167,12 +173,17 @@ class PortalSite:
                 "name": record.display_name,
                 "groups": list(record.groups),
             }
-        if host != urlsplit(self.home).netloc and not parts.path.startswith("/.broker/"):
+        application = host != urlsplit(self.home).netloc
+        if application and record is not None and parts.path.startswith("/.broker/wait"):
+            if parts.path.endswith("/status"):
+                return await self._status(url, record)
+            claims["wait"] = _place(await self.ledger.admit(record.employee, record.population))
+        if application and not parts.path.startswith("/.broker/"):
             page, answer = await self._page_for(record, method)
             if not page:
                 text = f"application {host} {method} {target}"
                 return Answer(url, 200, CIMultiDict({"Content-Type": "text/html"}), text)
-            claims |= {"page": page, "state": answer.state if answer else ""}
+            claims |= {"page": page, "wait": _place(answer) if answer else None}
             target = f"/.broker/page/{page}"
         return await self.ask(url, method, target, claims, headers, body)
 
@@ -202,20 +213,36 @@ class PortalSite:
             return None
         return await self.ledger.session(claims.session_id)
 
+    async def _status(self, url: str, record: Any) -> Answer:
+        answer = await self.ledger.look(record.employee, present=True)
+        status = {
+            "state": answer.state,
+            "position": answer.position,
+            "estimate_seconds": {"p50": None, "p90": None},
+            "poll_seconds": 1,
+        }
+        kind = CIMultiDict({"Content-Type": "application/json"})
+        return Answer(url, 200, kind, json.dumps(status))
+
     async def _page_for(self, record: Any, method: str) -> tuple[str, SeatAnswer | None]:
         if record is None:
             return "enter", None
         if not record.population:
             return "not-admitted", None
-        try:
-            answer = await self.ledger.admit(record.employee, record.population)
-        except LedgerAway:
-            return "wait", None
+        answer = await self.ledger.admit(record.employee, record.population)
         if answer.state == "seated":
             return "", answer
         if answer.state == "not_admitted":
             return "not-admitted", answer
         return ("wait" if method in ("GET", "HEAD") else "body-lost"), answer
+
+
+def _place(answer: SeatAnswer) -> dict[str, Any]:
+    """What the gateway tells the portal of it."""
+    return {
+        "state": answer.state, "population": answer.population, "position": answer.position,
+        "p50": None, "p90": None, "poll": 1, "claim": 90,
+    }  # fmt: skip
 
 
 @dataclass

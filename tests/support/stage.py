@@ -27,18 +27,22 @@ from broker.gateway.plan import (
     ServerPlan,
 )
 from broker.gateway.server import Gateway
-from broker.ledger.port import SeatAnswer
 from broker.policy.ejection import EjectionRule
 from broker.site.admission import Person, Session, Spending
+from broker.site.doors import Standing
 from broker.telemetry.traffic import Traffic
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Mapping
 
 FEED = b"feed.test:8443"
 HOME = b"home.test:8443"
 WIKI = b"wiki.test"
 PATIENCE = 10.0  # seconds before a dialogue that hangs is a failure
+STALLED = (
+    64 * 1024 + 64
+)  # bytes that wait in us when a peer does not read: one read and its framing
 
 
 def boottime() -> float:
@@ -53,7 +57,7 @@ class FakeSessions:
         self.known: dict[tuple[bytes, bytes], Session] = {}
         self.elsewhere: dict[tuple[bytes, bytes], Session] = {}
         self.renewals: dict[bytes, bytes] = {}
-        self.stated: list[tuple[Session | None, dict[str, str]]] = []
+        self.stated: list[tuple[Session | None, Mapping[str, Any]]] = []
         self.away = False
         self.resolved = 0
 
@@ -102,22 +106,27 @@ class FakeSessions:
     def assertion(self, session: Session, pool: str, now: float) -> bytes:
         return b"assertion." + pool.encode()
 
-    def portal_assertion(self, session: Session | None, claims: dict[str, str]) -> bytes:
+    def portal_assertion(self, session: Session | None, claims: Mapping[str, Any]) -> bytes:
         self.stated.append((session, claims))
         return b"portal.assertion"
 
 
 class FakeClaims:
-    """Answers seats as told; ``answers`` by person, else ``default``."""
+    """Answers seats as told; ``answers`` by person, else ``default``. A poll is answered from
+    memory unless the person is in ``unknown_here``; ``shown``: the ticket cookies that came."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, SeatAnswer] = {}
-        self.default = SeatAnswer("seated", "everyone")
+        self.answers: dict[str, Standing] = {}
+        self.default = Standing("seated", "everyone")
         self.asked: list[str] = []
+        self.polled: list[str] = []
+        self.shown: list[bytes | None] = []
+        self.unknown_here: set[str] = set()
         self.away = False
 
-    async def claim(self, session: Session) -> SeatAnswer:
+    async def claim(self, session: Session, ticket: bytes | None = None) -> Standing:
         self.asked.append(session.person.name)
+        self.shown.append(ticket)
         await asyncio.sleep(0)
         if self.away:
             raise LedgerAway("away")
@@ -126,7 +135,14 @@ class FakeClaims:
             session.person.seat_until = boottime() + 3600
         return answer
 
-    async def look(self, session: Session) -> SeatAnswer:
+    def standing(self, session: Session, ticket: bytes | None, now: float) -> Standing | None:
+        self.polled.append(session.person.name)
+        self.shown.append(ticket)
+        if session.person.name in self.unknown_here:
+            return None
+        return self.answers.get(session.person.name, self.default)
+
+    async def look(self, session: Session, ticket: bytes | None = None) -> Standing:
         await asyncio.sleep(0)
         if self.away:
             raise LedgerAway("away")

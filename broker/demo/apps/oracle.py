@@ -1,6 +1,7 @@
 """``/oracle``: asking the witness, and breaking a backend on purpose.
 
-``GET /oracle`` answers what the witness saw and the behaviour in force; ``POST /oracle`` changes
+``GET /oracle`` answers what the witness saw and the behaviour in force, with ``?changes_after=N``
+only how the count in flight changed since the N-th change; ``POST /oracle`` changes
 the behaviour of all further requests until it is changed again (``mend`` ends all of it), or resets
 the counts. Only who can reach the backend itself may do that: through the broker (``X-Remote-User``
 is there) a POST is refused. Faults are made on the transport, below aiohttp, where it would not
@@ -27,7 +28,8 @@ HALF_BODY = b"half of what was promised, " * 10
 class Behaviour(BaseModel):
     """How this backend misbehaves; all off: it behaves.
 
-    ``delay_seconds``: wait before answering. ``status``: answer this instead. ``abort``: close the
+    ``delay_seconds``: wait before answering. ``turn_seconds``: after that wait so long again, one
+    request at a time, as a lock makes them. ``status``: answer this instead. ``abort``: close the
     connection there. ``hang``: say nothing more from there on (true: before the head). ``garbage``:
     answer bytes that are not HTTP. ``unhealthy``: ``/healthz`` answers 503. ``every``: only each
     n-th request meets the fault, the others are served well. ``path``: only requests below it do.
@@ -36,6 +38,7 @@ class Behaviour(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
     delay_seconds: float = Field(default=0.0, ge=0, le=3600)
+    turn_seconds: float = Field(default=0.0, ge=0, le=60)
     status: int | None = Field(default=None, ge=200, le=599)
     abort: Where | None = None
     hang: Where | bool = False
@@ -53,6 +56,7 @@ class Oracle:
         self.witness = Witness()
         self.behaviour = Behaviour()
         self._seen = 0
+        self._turn = asyncio.Lock()
 
     def tap(self, server: web.Server) -> Tap:
         """The protocol of one accepted connection."""
@@ -93,6 +97,9 @@ class Oracle:
             return None
         if behave.delay_seconds:
             await asyncio.sleep(behave.delay_seconds)
+        if behave.turn_seconds:
+            async with self._turn:
+                await asyncio.sleep(behave.turn_seconds)
         if behave.garbage:
             await self._write_and_stay(request, b"this is not HTTP at all\r\n\r\n", close=True)
         where = behave.hang if behave.hang else behave.abort
@@ -117,6 +124,10 @@ class Oracle:
         await asyncio.Event().wait()
 
     async def _ask(self, request: web.Request) -> web.Response:
+        after = request.query.get("changes_after", "")
+        if after.isdecimal() and after.isascii():
+            changes = self.witness.changes_after(int(after))
+            return web.json_response({"backend": self.name, **changes})
         report = self.witness.report()
         report = {"backend": self.name, **report, "behaviour": self.behaviour.model_dump()}
         return web.json_response(report)

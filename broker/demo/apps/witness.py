@@ -6,11 +6,17 @@ of its answer is written (or when the connection ends), so that the witness neve
 the broker has rightly given back already: what it reports over a limit really was over the limit.
 WebSockets and event streams count until they close. Health checks and the witness's own requests
 (those that did not come through the broker) do not count.
+
+Each beginning and end is also kept as a *change* with its CLOCK_MONOTONIC time, which all processes
+of a machine share: laid together, the changes of several servers tell exactly how many exchanges a
+pool had at the same moment, where the sum of their maxima would only be a bound.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from aiohttp.web_protocol import RequestHandler
 
 HEADS_KEPT = 200
+CHANGES_KEPT = 200_000
 OWN_PATHS = ("/healthz", "/oracle")
 
 
@@ -36,12 +43,13 @@ class Count:
 class Exchange:
     """One request and its answer. ``end`` is idempotent: it counts once."""
 
-    __slots__ = ("_witness", "counts", "employee", "head")
+    __slots__ = ("_witness", "counts", "employee", "head", "population")
 
     def __init__(self, witness: Witness, head: Head) -> None:
         self._witness: Witness | None = None
         self.head = head
         self.employee = head.field("X-Remote-User")
+        self.population = head.field("X-Remote-Population") or ""
         self.counts = bool(self.employee) or head.path not in OWN_PATHS
         if self.counts:
             self._witness = witness
@@ -64,12 +72,17 @@ class Witness:
     heads: deque[bytes] = field(default_factory=lambda: deque(maxlen=HEADS_KEPT))
     unframed: int = 0
     taps: dict[RequestHandler, Tap] = field(default_factory=dict)
+    changes: deque[tuple[int, float, int, str]] = field(
+        default_factory=lambda: deque(maxlen=CHANGES_KEPT)
+    )
+    last_change: int = 0
 
     def began(self, exchange: Exchange) -> None:
         self.total += 1
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         self.heads.append(exchange.head.raw)
+        self._changed(1, exchange)
         if exchange.employee:
             count = self.by_employee.setdefault(exchange.employee, Count())
             count.total += 1
@@ -78,8 +91,26 @@ class Witness:
 
     def ended(self, exchange: Exchange) -> None:
         self.in_flight -= 1
+        self._changed(-1, exchange)
         if exchange.employee:
             self.by_employee[exchange.employee].in_flight -= 1
+
+    def _changed(self, step: int, exchange: Exchange) -> None:
+        self.last_change += 1
+        self.changes.append((self.last_change, time.monotonic(), step, exchange.population))
+
+    def changes_after(self, number: int) -> dict[str, Any]:
+        """As JSON: each change after ``number`` as [number, time, +1 or -1, population], and the
+        time ``now``. ``missed``: so many of them were forgotten before they were asked for."""
+        skip = max(0, len(self.changes) - (self.last_change - number))
+        found = list(itertools.islice(self.changes, skip, None))
+        return {
+            "now": time.monotonic(),
+            "in_flight": self.in_flight,
+            "last_change": self.last_change,
+            "missed": max(0, self.last_change - number - len(found)),
+            "changes": found,
+        }
 
     def reset(self) -> None:
         """Totals and heads back to nothing; what is in flight stays, and is the new maximum."""

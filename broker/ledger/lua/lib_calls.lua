@@ -8,6 +8,7 @@ local CALL_ENTRIES = 250
 local STRIDE = 1048576
 local LAG = 8 * STRIDE
 local OWNERS_IN_A_ROW = 8
+local ON_CALL_IN_A_ROW = 8
 
 -- Up to `most` members of a zset with a score below `bound`, lowest first, with their scores.
 local function below(name, bound, most)
@@ -67,7 +68,8 @@ end
 -- --- calls
 
 -- strides hash: "o:POPULATION" and "b:POPULATION" the passes as owner and as borrower, "o:" and "b:"
--- their fronts, "row" how many owners in a row were called while a borrower waited.
+-- their fronts, "row" how many owners in a row were called while a borrower waited,
+-- "on_call" how many of on-call staff while anybody else did.
 local strides
 
 local function read_strides()
@@ -98,7 +100,14 @@ local function side_of(name)
   return seats.is_owner(name) and 'o:' or 'b:'
 end
 
+local function is_on_call(name)
+  return seats.held(name) < seats.limits().by_name[name].on_call
+end
+
 local function tier_of(name)
+  if is_on_call(name) then
+    return (strides.on_call or 0) < ON_CALL_IN_A_ROW and -1 or 4
+  end
   if seats.is_owner(name) then
     return 1
   end
@@ -153,6 +162,16 @@ local function head_of(name, left)
 end
 
 local function call_head(name, employee, waiting)
+  if tier_of(name) == -1 then  -- not a turn of any scheduler
+    if #waiting > 1 then
+      set_stride('on_call', (strides.on_call or 0) + 1)
+    end
+    seats.call(employee, name)
+    return
+  end
+  if (strides.on_call or 0) > 0 then
+    set_stride('on_call', 0)
+  end
   local side = side_of(name)
   move_pass(name, side)
   if side == 'b:' then

@@ -10,11 +10,23 @@
 --   ticket_silent         zset  employee -> silent since (ms): absent, unclaimed or ended tickets
 --   ticket_numbers        hash  population -> last number given
 --   called_upto           hash  population -> highest number called
+--   promises              zset  employee -> until when a call was promised (ms); 0: it was called
+--   estimates             hash  shown, kept: promises that ended with a call, and in time
+--   calls:POPULATION      hash  stretch of time (forecast.py) -> calls in it: those in which
+--                               somebody waited
+--   put_back              set   employees whose ticket of a former epoch came back in this one
 --   seat_populations      zset  every population that ever had a seat or ticket, score 0
 --
--- A ticket is in exactly one of queue, called, silent. Everything here is O(log n) an entry.
+-- A ticket is in exactly one of queue, called, silent. Everything here is O(log n) an entry. Numbers
+-- of a new epoch begin above its ledger time (session_meta, ticket_base), hence above those of all
+-- former ones: a ticket that is put back at its old number comes before whoever is new.
 
 local seats = {}
+
+local STRETCH_MS = 10000
+local STRETCHES = 60
+local EVERY_RANK = 32
+local WIDER_BY = 8
 
 -- Sweeps of other books, run before the calls: function(budget) -> entries used.
 seats.sweeps = {}
@@ -43,6 +55,7 @@ local function read_limits()
       guaranteed = admitted and math.min(row[4], maximum) or 0,
       lendable = row[5],
       weight = row[6],
+      on_call = row[7] or 0,
     }
   end
   return limits
@@ -57,6 +70,12 @@ end
 -- For a script that has just written other limits.
 function seats.limits_changed()
   limits_read, populations_read = nil, nil
+end
+
+-- ms; also while the limits are not written back yet.
+function seats.lost_after()
+  local lost = seats.limits().lost
+  return lost > 0 and lost or 1800000
 end
 
 function seats.admitted(population)
@@ -225,13 +244,48 @@ function seats.ticket(employee)
   }
 end
 
-function seats.new_ticket(employee, population)
+local function ticket_base()
+  return tonumber(redis.call('HGET', key('session_meta'), 'ticket_base') or 0)
+end
+
+local function last_number(population)
+  return tonumber(redis.call('HGET', key('ticket_numbers'), population) or 0)
+end
+
+local function store_ticket(employee, population, number, seen)
   count_held()
   know(population)
-  local number = redis.call('HINCRBY', key('ticket_numbers'), population, 1)
+  if number > last_number(population) then
+    redis.call('HSET', key('ticket_numbers'), population, whole(number))
+  end
   redis.call('HSET', key('tickets'), employee, whole(number) .. ' ' .. population)
   redis.call('ZADD', key('queue:' .. population), whole(number), employee)
-  redis.call('ZADD', key('ticket_seen'), whole(now), employee)
+  redis.call('ZADD', key('ticket_seen'), whole(seen), employee)
+end
+
+function seats.new_ticket(employee, population)
+  local number = math.max(last_number(population), ticket_base()) + 1
+  store_ticket(employee, population, number, now)
+end
+
+-- A ticket of a former epoch, shown by its owner's browser or by a worker that knew it: back at its
+-- old number, once per employee, unless there is a seat, or a ticket that outlived the change of
+-- epoch. One taken since gives way: the old place is the better one.
+function seats.put_back(employee, population, number, silent)
+  if silent > seats.lost_after() or seats.population_of_seat(employee) then
+    return
+  end
+  if redis.call('SADD', key('put_back'), employee) == 0 then
+    return
+  end
+  local ticket = seats.ticket(employee)
+  if ticket and (ticket.called or (not ticket.ended and ticket.number <= ticket_base())) then
+    return
+  end
+  if ticket then
+    seats.drop_ticket(employee, ticket)
+  end
+  store_ticket(employee, population, number, now - math.max(0, silent))
 end
 
 -- The ticket is heard of now: back into the queue at its own number, unless it is called.
@@ -250,6 +304,19 @@ function seats.silence(employee, population, since)
   redis.call('ZADD', key('ticket_silent'), whole(since), employee)
 end
 
+-- Some calls, or none, in the present stretch, in which somebody waits.
+local function enter_calls(population, count)
+  local book, present = key('calls:' .. population), math.floor(now / STRETCH_MS)
+  redis.call('HINCRBY', book, whole(present), count)
+  if redis.call('HLEN', book) > 2 * STRETCHES then
+    for _, stretch in ipairs(redis.call('HKEYS', book)) do
+      if tonumber(stretch) < present - STRETCHES then
+        redis.call('HDEL', book, stretch)
+      end
+    end
+  end
+end
+
 function seats.call(employee, population)
   count_held()
   local number = redis.call('ZSCORE', key('queue:' .. population), employee)
@@ -261,6 +328,15 @@ function seats.call(employee, population)
     redis.call('HSET', key('called_upto'), population, whole(tonumber(number)))
   end
   add_held(population, 1)
+  enter_calls(population, 1)
+  local promised = tonumber(redis.call('ZSCORE', key('promises'), employee) or 0)
+  if promised > 0 then
+    redis.call('HINCRBY', key('estimates'), 'shown', 1)
+    if now <= promised then
+      redis.call('HINCRBY', key('estimates'), 'kept', 1)
+    end
+    redis.call('ZADD', key('promises'), 0, employee)
+  end
 end
 
 -- The reserved seat is freed, the number kept.
@@ -285,6 +361,7 @@ function seats.drop_ticket(employee, ticket)
   redis.call('ZREM', key('queue:' .. ticket.population), employee)
   redis.call('ZREM', key('ticket_seen'), employee)
   redis.call('ZREM', key('ticket_silent'), employee)
+  redis.call('ZREM', key('promises'), employee)
 end
 
 -- Its population is not admitted any more: what is left is a note that says so to who asks.
@@ -301,14 +378,37 @@ function seats.claim(employee, ticket)
   seats.occupy(employee, ticket.population, now)
 end
 
--- Employees that polled the waiting room.
+-- Employees that polled the waiting room. Returns those who have no ticket that could be called.
 function seats.apply_presence(list)
+  local lost = {}
   for _, employee in ipairs(list) do
     local ticket = seats.ticket(employee)
     if ticket then
       seats.heard(employee, ticket)
     end
+    if not ticket or ticket.ended then
+      lost[#lost + 1] = employee
+    end
   end
+  return lost
+end
+
+-- list: employee, ms, employee, ms, ...: a page told them that they would be called within ms. The
+-- first promise counts, and only to who waits.
+function seats.apply_promises(list)
+  for index = 1, #list, 2 do
+    local employee = list[index]
+    local ticket = seats.ticket(employee)
+    if ticket and not ticket.called and not ticket.ended then
+      redis.call('ZADD', key('promises'), 'NX', whole(now + tonumber(list[index + 1])), employee)
+    end
+  end
+end
+
+-- {shown, kept}
+function seats.estimates()
+  local shown, kept = unpack(redis.call('HMGET', key('estimates'), 'shown', 'kept'))
+  return {tonumber(shown or 0), tonumber(kept or 0)}
 end
 
 -- Seat and ticket go; true if there was either. The caller runs the calls.
@@ -331,15 +431,57 @@ end
 
 -- --- what others report
 
--- population, waiting, called_upto, ...
-function seats.queues()
+-- rank, number, rank, number, ...: policy/standing.py explains them.
+local function marks(name, waiting)
   local flat = {}
-  for _, name in ipairs(seats.populations()) do
-    flat[#flat + 1] = name
-    flat[#flat + 1] = redis.call('ZCARD', key('queue:' .. name))
-    flat[#flat + 1] = tonumber(redis.call('HGET', key('called_upto'), name) or 0)
+  if waiting == 0 then
+    return flat
+  end
+  local book = key('queue:' .. name)
+  local first = redis.call('ZRANGE', book, 0, EVERY_RANK - 1, 'WITHSCORES')
+  for index = 2, #first, 2 do
+    flat[#flat + 1] = index / 2 - 1
+    flat[#flat + 1] = tonumber(first[index])
+  end
+  local rank = EVERY_RANK - 1
+  while rank < waiting - 1 do
+    rank = math.min(waiting - 1, rank + math.max(1, math.floor(rank / WIDER_BY)))
+    flat[#flat + 1] = rank
+    flat[#flat + 1] = tonumber(redis.call('ZRANGE', book, rank, rank, 'WITHSCORES')[2])
   end
   return flat
+end
+
+-- stretch, calls, ...: those that are over and after `known`.
+local function calls_of(name, known)
+  local present, flat = math.floor(now / STRETCH_MS), {}
+  if known >= present - 1 then
+    return flat
+  end
+  local stored = redis.call('HGETALL', key('calls:' .. name))
+  for index = 1, #stored, 2 do
+    local stretch = tonumber(stored[index])
+    if stretch > known and stretch < present and stretch >= present - STRETCHES then
+      flat[#flat + 1] = stretch
+      flat[#flat + 1] = tonumber(stored[index + 1])
+    end
+  end
+  return flat
+end
+
+-- {population, waiting, called_upto, marks, calls}, ...; `known`: the last stretch that who asks
+-- has heard of.
+function seats.queues(known)
+  local rows = {}
+  for index, name in ipairs(seats.populations()) do
+    local waiting = redis.call('ZCARD', key('queue:' .. name))
+    local upto = tonumber(redis.call('HGET', key('called_upto'), name) or 0)
+    if waiting > 0 then
+      enter_calls(name, 0)
+    end
+    rows[index] = {name, waiting, upto, marks(name, waiting), calls_of(name, known)}
+  end
+  return rows
 end
 
 -- population, occupied, called, waiting, ...
@@ -358,7 +500,16 @@ end
 -- what survived may be older than what they know (restore.lua).
 function seats.epoch_changed()
   count_held()
-  redis.call('HSET', key('session_meta'), 'seats_survived', held_total > 0 and '1' or '0')
+  redis.call(
+    'HSET', key('session_meta'), 'seats_survived', held_total > 0 and '1' or '0',
+    'ticket_base', whole(now)
+  )
+  redis.call('DEL', key('put_back'))
+end
+
+-- The site is new: numbers begin with 1.
+function seats.first_start()
+  redis.call('HSET', key('session_meta'), 'ticket_base', 0)
 end
 
 -- What admit and look answer; see broker/ledger/book_seats.py.

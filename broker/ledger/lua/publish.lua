@@ -18,7 +18,10 @@ redis.call('SET', K.grant_limits, ARGV[4])
 redis.call('SET', K.seat_limits, ARGV[5])
 redis.call('HSET', K.meta, 'limits', number, 'lease', longest)
 if ARGV[8] ~= '' then record_audit(ARGV[8], number) end
-if ARGV[7] == '1' and ledger.known == '0' then grants.stop_learning() end
+if ARGV[7] == '1' and ledger.known == '0' then
+  grants.stop_learning()
+  seats.first_start()
+end
 seats.limits_changed()
 seats.run_calls()
 wake('limits')

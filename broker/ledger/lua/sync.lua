@@ -1,5 +1,6 @@
 -- One worker's sync. ARGV[1]: its report as JSON (see book_grants.py).
--- Returns {epoch, learning, now, caps, leases, starved, lost seats, revocations, limits, queues, bases}.
+-- Returns {epoch, learning, now, caps, leases, starved, lost seats, revocations, limits, queues, bases,
+-- lost tickets}.
 local report = cjson.decode(ARGV[1])
 local learned_before = not learning
 
@@ -7,7 +8,8 @@ local same_epoch = report.epoch == ledger.epoch
 
 -- A worker that has not heard of this epoch has not written its seats back: none of them is lost.
 local lost = same_epoch and seats.apply_touches(report.touches) or {}
-seats.apply_presence(report.present)
+seats.apply_promises(report.promises)
+local no_ticket = seats.apply_presence(report.present)
 local caps, leases, starved, others_have_reason, bases = grants.sync(report)
 seats.run_calls()
 
@@ -29,5 +31,6 @@ local function flat(of)
 end
 return {
   ledger.epoch, learning and 1 or 0, now, flat(caps), flat(leases), starved, lost,
-  sessions.revocations_after(known_revocation), document, seats.queues(), flat(bases),
+  sessions.revocations_after(known_revocation), document,
+  seats.queues(report.calls_known), flat(bases), same_epoch and no_ticket or {},
 }

@@ -76,7 +76,7 @@ def started(folder: Path, site: Site, plan: BrokerPlan) -> Iterator[RunningBroke
     files = certificates(folder / "certificates", datetime.now(UTC))
     port, admin_port, ldap_port = free_port(), free_port(), free_port()
     with ExitStack() as stack:
-        stack.enter_context(_redis(folder))
+        stack.enter_context(redis_server(folder))
         ldap = [sys.executable, "-m", "broker.demo.ldap_server", "--ldif", str(LDIF)]
         ldap += ["--port", str(ldap_port), "--certificate", str(files.ldap)]
         ldap += ["--key", str(files.ldap_key)]
@@ -100,7 +100,7 @@ def started(folder: Path, site: Site, plan: BrokerPlan) -> Iterator[RunningBroke
 
 
 @contextmanager
-def _redis(folder: Path) -> Iterator[None]:
+def redis_server(folder: Path) -> Iterator[None]:
     try:
         server = asyncio.run(redis.find(folder))
     except redis.NoRedis as reason:

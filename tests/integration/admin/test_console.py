@@ -58,14 +58,25 @@ async def test_enter_look_and_leave(page: Page, address: str) -> None:
     await page.goto(address)
     await page.fill("#token", "wrong")
     await page.click("button")
-    await expect(page.get_by_role("alert")).to_contain_text("not the token")
+    await expect(page.get_by_role("alert")).to_contain_text("no token of this broker")
     await page.fill("#token", TOKEN)
     await page.click("button")
-    await expect(page.get_by_role("cell", name="sales")).to_be_visible()
+    await expect(page.locator("#populations")).to_contain_text("sales")
     await page.goto(address)
-    await expect(page.get_by_role("heading", name="Seats")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Seats", exact=True)).to_be_visible()
     await page.click("text=Leave")
     await expect(page.locator("#token")).to_be_visible()
     await page.goto(address)
     await expect(page.locator("#token")).to_be_visible()
     assert not [text for text in said if "Content Security Policy" in text], said
+
+
+async def test_without_a_script_there_is_a_plain_page(page: Page, address: str) -> None:
+    browser = page.context.browser
+    assert browser is not None
+    plain = await (await browser.new_context(java_script_enabled=False)).new_page()
+    await plain.goto(address)
+    await plain.fill("#token", TOKEN)
+    await plain.click("button")
+    await expect(plain.get_by_role("cell", name="sales")).to_be_visible()
+    assert plain.url.endswith("/console/plain")

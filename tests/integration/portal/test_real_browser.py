@@ -42,7 +42,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")  # one Chromium for all
 async def site(ledger: PortalLedger) -> AsyncIterator[PortalSite]:
     bound = free_socket()
     port = bound.getsockname()[1]
-    async with PortalSite(ledger, ports=port, poll_seconds=(1, 1)) as site, on_tls(site, bound):
+    async with PortalSite(ledger, ports=port) as site, on_tls(site, bound):
         yield site
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from multidict import CIMultiDict
 
+from broker.portal.durations import duration, span
 from tests.support.portal_site import FEED, HOME, WIKI, Browser
 
 if TYPE_CHECKING:
     from tests.support.portal_ledger import PortalLedger
-    from tests.support.portal_site import Answer
+from tests.support.portal_site import Answer
 
 
 def reloads_after(page: Answer) -> int:
@@ -34,7 +35,8 @@ async def test_the_page_shows_the_place_at_the_wanted_address(
     assert page.status == 503
     assert page.url == f"{FEED}/news?page=2"
     assert "<title>(12) Waiting" in page.text
-    assert 3 <= int(page.headers["Retry-After"]) <= 60
+    assert "is your place in the line of sales" in page.text
+    assert "we cannot say yet" in page.text
     assert reloads_after(page) == int(page.headers["Retry-After"])
 
 
@@ -45,16 +47,59 @@ async def test_a_reload_enters_when_there_is_a_seat(browser: Browser, ledger: Po
     assert (await browser.visit(f"{FEED}/news")).text.startswith("application")
 
 
-async def test_a_seat_that_came_meanwhile_is_entered_at_once(
-    browser: Browser, ledger: PortalLedger
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("en", ("Estimated wait:", "5\u00a0min \u2013 12\u00a0min", "kept for 90 seconds")),
+        ("fr", ("Attente estimée", "5\u00a0min \u2013 12\u00a0min", "90 secondes")),
+        ("pl", ("Szacowany czas", "5\u00a0min \u2013 12\u00a0min", "90 sekund")),
+    ],
+)
+async def test_the_estimate_is_a_range_and_the_claim_window_is_told(
+    browser: Browser, language: str, told: tuple[str, ...]
 ) -> None:
+    browser.language = language
     await browser.log_in("aminata")
+    place = {"state": "waiting", "population": "sales", "position": 4, "p50": 300, "p90": 720,
+             "poll": 30, "claim": 90}  # fmt: skip
     claims = {"host": "feed.localhost:8443", "sub": "aminata", "sid": "s", "pop": "sales"}
     page = await browser.site.ask(
-        f"{FEED}/", "GET", "/.broker/page/wait", claims | {"page": "wait"}, CIMultiDict()
+        f"{FEED}/", "GET", "/.broker/page/wait", claims | {"page": "wait", "wait": place},
+        CIMultiDict({"Accept-Language": language}),
+    )  # fmt: skip
+    for text in told:
+        assert text in page.text
+    assert "<title>(4) " in page.text
+    assert 30 <= reloads_after(page) <= 45
+    assert "script-src 'self'; connect-src 'self'" in page.headers["Content-Security-Policy"]
+
+
+async def test_only_the_waiting_page_may_run_a_script(
+    browser: Browser, ledger: PortalLedger
+) -> None:
+    await wait_behind(browser, ledger, 0)
+    page = await browser.visit(f"{FEED}/")
+    match = re.search(r'<script src="(/\.broker/static/wait\.[0-9a-f]+\.js)" defer>', page.text)
+    assert match
+    script = await browser.get(FEED + match[1])
+    assert (script.status, script.headers["Content-Type"]) == (
+        200,
+        "text/javascript; charset=utf-8",
     )
-    assert "It is your turn" in page.text
-    assert reloads_after(page) == 1
+    assert "immutable" in script.headers["Cache-Control"]
+    for address in (f"{HOME}/.broker/me", f"{FEED}/.broker/logout"):
+        other = await browser.get(address)
+        assert "<script" not in other.text
+        assert "script-src" not in other.headers["Content-Security-Policy"]
+
+
+def test_times_are_told_in_units_that_all_languages_share() -> None:
+    told = [duration(seconds) for seconds in (5, 85, 90, 120, 3540, 3600, 4800, 43_200)]
+    assert [each.replace("\u00a0", " ") for each in told] == [
+        "5 s", "85 s", "2 min", "2 min", "59 min", "1 h", "1 h 20 min", "12 h",
+    ]  # fmt: skip
+    assert span(None, None) == span(60, None) == ""
+    assert span(60, 60) == "60\u00a0s"
 
 
 async def test_reloading_and_tabs_change_no_place(browser: Browser, ledger: PortalLedger) -> None:
@@ -100,7 +145,7 @@ async def test_learning_is_told_as_what_it_is(browser: Browser, ledger: PortalLe
     for address in (f"{FEED}/", f"{FEED}/.broker/wait", f"{HOME}/"):
         page = await browser.visit(address)
         assert "We are checking places after a fault" in page.text
-        assert "kept" not in page.text, "a place is not, when the ledger lost its memory"
+        assert "kept" not in page.visible, "a place is not, when the ledger lost its memory"
 
 
 async def test_the_ledger_away_is_a_page_that_tries_again_by_itself(
@@ -109,10 +154,9 @@ async def test_the_ledger_away_is_a_page_that_tries_again_by_itself(
     await browser.log_in("aminata")
     landing = (await browser.get((await browser.get(f"{FEED}/deep")).location)).location
     ledger.away = True
-    for address in (f"{WIKI}/", landing):
-        page = await browser.get(address)
-        assert page.status == 503
-        assert reloads_after(page) == int(page.headers["Retry-After"])
+    page = await browser.get(landing)
+    assert page.status == 503
+    assert reloads_after(page) == int(page.headers["Retry-After"])
     ledger.away = False
     assert (await browser.visit(landing)).text.endswith("/deep"), "the code was not wasted"
 
@@ -120,16 +164,13 @@ async def test_the_ledger_away_is_a_page_that_tries_again_by_itself(
 async def test_whoever_waits_while_admission_is_closed_is_told(
     browser: Browser, ledger: PortalLedger
 ) -> None:
-    """Also when the ledger has changed between the gateway's question and the page."""
     await wait_behind(browser, ledger, 1)
     await browser.visit(f"{FEED}/")
     ledger.limit(0, ("managers",))
-    claims = {"host": "feed.localhost:8443", "sub": "aminata", "sid": "s", "pop": "sales"}
-    page = await browser.site.ask(
-        f"{FEED}/", "GET", "/.broker/page/wait", claims | {"page": "wait"}, CIMultiDict()
-    )
-    assert page.status == 403
-    assert "<b>managers</b>" in page.text
+    for address in (f"{FEED}/", f"{FEED}/.broker/wait"):
+        page = await browser.visit(address)
+        assert page.status == 403
+        assert "<b>managers</b>" in page.text
 
 
 async def test_a_form_without_a_seat_is_not_lost(browser: Browser, ledger: PortalLedger) -> None:

@@ -6,13 +6,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from broker.errors import LedgerAway, Stale
-from broker.ledger.port import AuditEntry, SessionRecord, Usage, WorkerView
+from broker.ledger.port import (
+    AdminToken,
+    AuditEntry,
+    SeatAnswer,
+    SessionRecord,
+    Usage,
+    WorkerView,
+)
 from broker.policy.limits import LimitsDocument, PoolLimits, PopulationLimits, Share
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from broker.ledger.port import RevocationKind
+    from broker.policy.guard import Figures
 
 LIMITS = LimitsDocument(
     number=7,
@@ -39,6 +47,8 @@ USAGE = Usage(
     waiting={"everyone": 3},
     held={("feed", "sales"): 20, ("feed", "everyone"): 5},
     used={("feed", "sales"): 9},
+    estimates_shown=10,
+    estimates_kept=9,
 )
 RECORD = SessionRecord("s1", "amina", "Amina D.", "sales", (), 1, 2, 1, "192.0.2.1", "Firefox")
 
@@ -53,8 +63,11 @@ class FakeLedger:
         self.records = [RECORD]
         self.revoked: list[tuple[str, str]] = []
         self.buried: list[str] = []
+        self.tickets = {"zoë": SeatAnswer("waiting", "everyone", number=7, position=2)}
         self.published: list[LimitsDocument] = []
         self.trail: list[AuditEntry] = []
+        self.admin_tokens: dict[str, AdminToken] = {}
+        self.told: dict[str, tuple[int, Mapping[str, Figures]]] = {}
 
     def _answer(self) -> None:
         if self.away:
@@ -76,6 +89,15 @@ class FakeLedger:
         self._answer()
         self.buried.append(incarnation)
         return True
+
+    async def look(self, employee: str, *, present: bool = False) -> SeatAnswer:
+        self._answer()
+        assert not present, "looking on is no presence"
+        return self.tickets.get(employee, SeatAnswer("gone"))
+
+    async def remove_ticket(self, employee: str) -> bool:
+        self._answer()
+        return self.tickets.pop(employee, None) is not None
 
     async def sessions(self, employee: str) -> Sequence[SessionRecord]:
         self._answer()
@@ -106,3 +128,31 @@ class FakeLedger:
         numbered = replace(document, number=if_match + 1)
         self.published.append(numbered)
         return numbered
+
+    async def tokens(self) -> Sequence[AdminToken]:
+        self._answer()
+        return list(self.admin_tokens.values())
+
+    async def put_token(self, token: AdminToken, entry: AuditEntry) -> bool:
+        self._answer()
+        if token.name in self.admin_tokens:
+            return False
+        self.admin_tokens[token.name] = token
+        self.trail.append(entry)
+        return True
+
+    async def drop_token(self, name: str, entry: AuditEntry) -> bool:
+        self._answer()
+        if self.admin_tokens.pop(name, None) is None:
+            return False
+        self.trail.append(entry)
+        return True
+
+    async def figures(self) -> Mapping[str, tuple[int, Mapping[str, Figures]]]:
+        self._answer()
+        return self.told
+
+    async def audit(self, *, most: int, before: int = 0) -> Sequence[AuditEntry]:
+        self._answer()
+        numbered = [replace(each, number=at) for at, each in enumerate(self.trail, start=1)]
+        return [each for each in numbered if not before or each.number < before][-most:]

@@ -224,8 +224,8 @@ class TestMetrics:
             "broker_guard_state 0.0",
             "broker_ledger_up 1.0",
             "broker_workers_up 2.0",
-            "broker_wait_estimate_shown_total 0.0",
-            "broker_wait_estimate_kept_total 0.0",
+            "broker_wait_estimate_shown_total 10.0",
+            "broker_wait_estimate_kept_total 9.0",
             "broker_ledger_epoch_changes_total 0.0",
         ):
             assert expected in lines, expected
@@ -376,6 +376,20 @@ class TestApi:
     async def test_waiting(self, host: Host) -> None:
         _, body = await host.ask("/api/v1/waiting")
         assert body["populations"]["everyone"] == {"waiting": 3, "called": 0}
+        assert body["estimates"] == {"shown": 10, "kept": 9}
+
+    async def test_the_place_of_one_employee_and_its_removal(self, host: Host) -> None:
+        path = "/api/v1/waiting/zo%C3%AB"
+        assert await host.ask(path) == (
+            200,
+            {"employee": "zoë", "state": "waiting", "population": "everyone", "number": 7,
+             "position": 2, "claim_seconds": None},
+        )  # fmt: skip
+        assert (await host.ask("/api/v1/waiting/nobody"))[0] == 404
+        assert await host.ask(path, "DELETE") == (200, {"removed": True})
+        assert [entry.subject for entry in host.ledger.trail] == ["ticket of zoë"]
+        status, body = await host.ask(path, "DELETE")
+        assert (status, body["detail"]) == (404, "zoë does not wait")
 
     async def test_without_the_ledger_503(self, host: Host) -> None:
         host.ledger.away = True
@@ -523,13 +537,13 @@ class TestConsole:
 
     async def test_the_page_shows_the_site(self, host: Host) -> None:
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        async with host.client.get("/console/", headers=headers) as response:
+        async with host.client.get("/console/plain", headers=headers) as response:
             page = await response.text()
             assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
         for expected in ("ready", "sales", "everyone", "http://127.0.0.1:8001", "here/boot/1"):
             assert expected in page
         host.ledger.away = True
-        async with host.client.get("/console/", headers=headers) as response:
+        async with host.client.get("/console/plain", headers=headers) as response:
             page = await response.text()
         assert "not ready" in page
         assert "Seated employees go on working" in page
@@ -548,4 +562,7 @@ class TestConsole:
         async with client.post("/console/", data={"token": TOKEN}) as response:
             assert response.status == 200
         async with client.post("/console/leave") as response:
+            assert response.status == 403  # a cookie alone proves no page of ours
+        own = {"Origin": f"http://127.0.0.1:{client.port}"}
+        async with client.post("/console/leave", headers=own) as response:
             assert response.status == 401

@@ -62,6 +62,7 @@ SESSIONS = {
 WAITING = {
     "waiting": 140,
     "called": 2,
+    "estimates": {"shown": 40, "kept": 37},
     "populations": {"sales": {"waiting": 140, "called": 2}},
 }
 

@@ -121,9 +121,35 @@ def test_lists(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["servers", "list"]) == 0
     assert "http://10.0.0.1:80" in capsys.readouterr().out
     assert main(["waiting", "list"]) == 0
-    assert re.search(r"sales +140 +2", capsys.readouterr().out)
+    shown = capsys.readouterr().out
+    assert re.search(r"sales +140 +2", shown)
+    assert "37 of 40 (92 %)" in shown
     assert main(["waiting", "list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == WAITING
+
+
+def test_the_place_of_one_employee(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
+    standing = {"employee": "zoë", "population": "sales", "number": 9, "claim_seconds": None}
+    for told, sentence in (
+        ({"state": "waiting", "position": 3}, "zoë waits at place 3 of sales."),
+        ({"state": "called", "claim_seconds": 41.6}, "zoë is called; the seat is kept for 42 s"),
+        ({"state": "seated"}, "zoë has a seat of sales."),
+        ({"state": "learning"}, "zoë: learning."),
+    ):
+        api.answers["GET", "waiting/zo%C3%AB"] = (200, {**standing, **told})
+        assert main(["waiting", "list", "zoë"]) == 0
+        assert sentence in capsys.readouterr().out
+    assert main(["waiting", "list", "nobody"]) != 0
+
+
+def test_a_ticket_is_removed(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
+    api.answers["DELETE", "waiting/zo%C3%AB"] = (200, {"removed": True})
+    assert main(["waiting", "remove", "zoë"]) == 2, "no terminal and no --yes"
+    assert not api.asked
+    assert main(["waiting", "remove", "zoë", "--yes"]) == 0
+    assert "zoë does not wait any more." in capsys.readouterr().out
+    assert main(["waiting", "remove", "zoë", "--yes", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"removed": True}
 
 
 def test_a_server_is_drained_and_enabled(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:

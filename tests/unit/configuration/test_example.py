@@ -14,8 +14,11 @@ from jsonschema import Draft202012Validator
 from broker.configuration import digest, load_with_doubts
 from broker.configuration.schema import schema_text
 from broker.settings import Settings
+from broker.settings.capacity import Deadlines
+from broker.settings.doors import Door
 from broker.settings.scalars import Model
 from broker.site.tokens import KeyRing
+from broker.wiring.gateway import gateway_plan
 
 CONFIG = Path(__file__).parents[3] / "config"
 ENVIRON = {
@@ -30,7 +33,10 @@ def example(tmp_path: Path) -> Path:
     path = tmp_path / "config.yaml"
     path.write_text((CONFIG / "example.yaml").read_text("utf-8"), "utf-8")
     (tmp_path / "tls").mkdir()
-    for name in ("example.com.pem", "example.com.key", "directory-ca.pem", "internal-ca.pem"):
+    for name in (
+        "example.com.pem", "example.com.key", "directory-ca.pem", "internal-ca.pem",
+        "admin.pem", "admin.key",
+    ):  # fmt: skip
         (tmp_path / "tls" / name).touch()
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "directory").write_text("a password\n", "utf-8")
@@ -115,3 +121,27 @@ def _fields(kind: Any, at: str) -> list[str]:
             for path in (f"{at}.{name}", *_fields(field.annotation, f"{at}.{name}"))
         ]
     return []
+
+
+def test_every_limit_and_deadline_of_the_file_reaches_the_gateway(example: Path) -> None:
+    """Each gets a value of its own, so that none can stand in for another."""
+    document = yaml.safe_load(example.read_text("utf-8"))
+    pool = next(iter(document["pools"]))
+    door = {name: 1000 + at for at, name in enumerate(Door.model_fields)}
+    deadlines = {name: 2000 + at for at, name in enumerate(Deadlines.model_fields)}
+    document["door"] = door
+    document["pools"][pool]["deadlines"] = deadlines
+    for each in document["pools"].values():
+        each.pop("tls", None)  # its certificates are empty files here
+    for at, route in enumerate(document["hosts"][0]["routes"]):
+        route["body_limit"] = 3000 + at
+        route["allow_encoded_slash"] = True
+    example.write_text(yaml.safe_dump(document), "utf-8")
+    settings, _ = load_with_doubts(example, ENVIRON)
+    plan = gateway_plan(settings)
+    assert {name: getattr(plan.door, name) for name in door} == door
+    reached = plan.pools[pool].deadlines
+    assert {name: getattr(reached, name) for name in deadlines} == deadlines
+    routes = plan.hosts[1].routes
+    assert [route.body_limit for route in routes] == [3000 + at for at in range(len(routes))]
+    assert all(route.allow_encoded_slash for route in routes)

@@ -191,6 +191,12 @@ ROUTES = [{"path": "/a", "pool": "feed"}, {"path": "/a/", "pool": "feed"}]
         ),
         (
             "populations.0.seats",
+            {"on_call": 2},
+            "populations[0].seats.on_call",
+            "on-call seats of 2 together are above a tenth of seats.limit: 1",
+        ),
+        (
+            "populations.0.seats",
             {"guaranteed": 3, "maximum": 2},
             "populations[0].seats.guaranteed",
             "3 is above the maximum of 2",

@@ -73,7 +73,8 @@ def test_sockets_lie_where_their_paths_are_short_enough(tmp_path: Path) -> None:
 def known(state: Path) -> tuple[dict[str, object], Plan]:
     plan = Plan(public_port=9443, admin_port=9444, seats=60, workers=2, state=state)
     files = certificates(state / "tls", datetime.now(UTC))
-    return ready_object(plan, PORTS, files, "the-token"), plan
+    console = {"console": "http://127.0.0.1:9444/console/#code"}
+    return ready_object(plan, PORTS, files, "the-token") | console, plan
 
 
 def test_scripts_get_one_line_and_people_the_rest(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from unittest import mock
 
 from aiohttp.web_protocol import RequestHandler
@@ -79,3 +80,23 @@ def test_bytes_that_cannot_be_framed_are_reported_once() -> None:
     tap.data_received(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n")
     tap.data_received(b"more")
     assert witness.report()["unframed_connections"] == 1
+
+
+def test_changes_are_told_once_in_order_and_what_was_forgotten_is_said() -> None:
+    witness = Witness(changes=deque(maxlen=3))
+    reader = HeadReader()
+    (head,) = reader.feed(HEAD.replace(b"Upgrade: websocket", b"X-Remote-Population: sales"))
+    first = Exchange(witness, head)
+    told = witness.changes_after(0)
+    assert [(number, step, who) for number, _, step, who in told["changes"]] == [(1, 1, "sales")]
+    assert (told["last_change"], told["in_flight"], told["missed"]) == (1, 1, 0)
+    first.end()
+    told = witness.changes_after(told["last_change"])
+    assert [step for _, _, step, _ in told["changes"]] == [-1]
+    assert told["changes"][0][1] <= told["now"]
+    assert witness.changes_after(told["last_change"])["changes"] == []
+    for _ in range(3):
+        Exchange(witness, head).end()
+    told = witness.changes_after(2)
+    assert [number for number, *_ in told["changes"]] == [6, 7, 8]
+    assert told["missed"] == 3

@@ -25,7 +25,14 @@ from broker.gateway.identify import is_navigation, split_cookies
     ],
 )  # fmt: skip
 def test_split_cookies(value: bytes, session: bytes | None, others: bytes, portal: bytes) -> None:
-    assert split_cookies(value) == (session, others, portal)
+    assert split_cookies(value)[:3] == (session, others, portal)
+
+
+def test_the_ticket_cookie_goes_to_nobody() -> None:
+    cookies = split_cookies(
+        b"a=1; __Host-broker-ticket=t.t; __Host-broker=s; __Host-broker-lang=fr"
+    )
+    assert cookies == (b"s", b"a=1", b"__Host-broker-lang=fr", b"t.t")
 
 
 @pytest.mark.parametrize(

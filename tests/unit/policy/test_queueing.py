@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from broker.policy.limits import LimitsDocument, PopulationLimits
 from broker.policy.queueing import (
+    ON_CALL_IN_A_ROW,
     OWNERS_IN_A_ROW,
     Calls,
     IdleSeat,
@@ -35,8 +36,9 @@ def population(
     weight: int = 1,
     lendable: float = 1.0,
     admitted: bool = True,
+    on_call: int = 0,
 ) -> PopulationLimits:
-    return PopulationLimits(admitted, maximum, guaranteed, lendable, weight)
+    return PopulationLimits(admitted, maximum, guaranteed, lendable, weight, on_call)
 
 
 def queue(prefix: str, count: int) -> list[Waiter]:
@@ -134,6 +136,34 @@ def test_guarantees_that_fill_the_site_do_not_starve_the_others() -> None:
         served += called(calls)
         strides = calls.strides
     assert served == (["a0"] * OWNERS_IN_A_ROW + ["b0"]) * 2
+
+
+def test_on_call_staff_goes_first_up_to_its_cap() -> None:
+    limits = document(10, a=population(guaranteed=10), b=population(on_call=2))
+    queues = {"a": queue("a", 9), "b": queue("b", 9)}
+    assert called(decide(limits, {"a": 6}, queues)) == ["b0", "b1", "a0", "a1"]
+    assert called(decide(limits, {"a": 6, "b": 2}, queues))[0] == "a0"
+
+
+def test_on_call_staff_costs_nobody_a_turn() -> None:
+    limits = document(10, a=population(), b=population(on_call=1))
+    calls = decide(limits, {"a": 9}, {"a": queue("a", 1), "b": queue("b", 1)})
+    assert called(calls) == ["b0"]
+    assert calls.strides == Strides(on_call_in_a_row=1)
+    alone = decide(limits, {}, {"b": queue("b", 1)})
+    assert alone.strides == Strides()
+
+
+def test_on_call_staff_that_comes_and_goes_starves_nobody() -> None:
+    """Only the on-call tier gives seats back: others have one after eight."""
+    limits = document(4, a=population(), b=population(on_call=1))
+    strides, served = Strides(), []
+    for _ in range(2 * (ON_CALL_IN_A_ROW + 1)):
+        queues = {"a": queue("a", 9), "b": queue("b", 9)}
+        calls = decide(limits, {"a": 3}, queues, strides=strides)
+        strides = calls.strides
+        served += called(calls)
+    assert served == (["b0"] * ON_CALL_IN_A_ROW + ["a0"]) * 2
 
 
 def test_the_longest_idle_seat_goes_while_somebody_present_waits() -> None:

@@ -12,9 +12,6 @@ from broker.portal.forms import belongs, form_token
 from broker.portal.handover import Start, safe_path
 from broker.portal.pages import retry_seconds
 from broker.portal.plan import PortalPlan
-from broker.portal.waiting import refresh_seconds
-
-BOUNDS = (5, 30)
 
 
 def test_hosts_are_known_with_and_without_the_default_port() -> None:
@@ -56,17 +53,6 @@ def test_a_form_token_belongs_to_one_cookie() -> None:
     assert not belongs(form_token(one), other)
     assert not belongs("", one)
     assert not belongs("é\ufffd", one)
-
-
-@given(st.integers(1, 100_000) | st.none(), st.floats(0, 1))
-def test_the_page_reloads_within_its_bounds(position: int | None, jitter: float) -> None:
-    assert BOUNDS[0] <= refresh_seconds(position, BOUNDS, jitter) <= BOUNDS[1] * 1.25 + 0.5
-
-
-def test_the_further_back_the_rarer_the_reload() -> None:
-    times = [refresh_seconds(position, BOUNDS, 0) for position in (1, 100, 300, 1000, 100_000)]
-    assert times == [5, 10, 20, 30, 30]
-    assert refresh_seconds(None, BOUNDS, 1) == 6
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from broker.site.identity import identity_headers
 from broker.site.ledger_time import LedgerTime
 from broker.site.session_cache import SessionCache
 from broker.site.tokens import KeyRing, SeatClaim, Tokens
+from broker.site.waiting_room import WaitingRoom
 
 HOST = b"feed.localhost:8443"
 HOURS_12 = 43_200_000
@@ -47,13 +48,13 @@ class Records:
             raise LedgerLearning("perhaps not written back yet")
         return self.known.get(session_id)
 
-    async def admit(self, employee: str, population: str) -> SeatAnswer:
-        self.admitted += 1
+    async def admit_all(self, asking: list[tuple[str, str]]) -> list[SeatAnswer]:
+        self.admitted += len(asking)
         if self.gate is not None:
             await self.gate.wait()
         if self.away:
             raise LedgerAway("Redis is away")
-        return self.answer
+        return [self.answer for _ in asking]
 
 
 class Closed:
@@ -85,7 +86,8 @@ class World:
             token_refresh=300,
             lifetime=43_200,
         )
-        self.claims = Claims(ledger, clock=self.boot, idle=lambda: 900.0)
+        room = WaitingRoom(self.tokens, self.time, self.cache.is_ended, self.boot)
+        self.claims = Claims(ledger, room, clock=self.boot, idle=lambda: 900.0)
 
     def record(self, employee: str = "anna", session_id: str = "s1") -> SessionRecord:
         record = SessionRecord(

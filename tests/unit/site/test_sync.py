@@ -16,6 +16,7 @@ from broker.site.ledger_time import LedgerTime
 from broker.site.session_cache import SessionCache
 from broker.site.sync import TOUCH_EVERY, Sync
 from broker.site.tokens import KeyRing, Tokens
+from broker.site.waiting_room import WaitingRoom
 
 HOST = "feed.localhost"
 EPOCH_MS = 1_800_000_000_000
@@ -53,10 +54,18 @@ class Worker:
             token_refresh=300,
             lifetime=43_200,
         )
+        self.room = WaitingRoom(world.tokens, self.time, self.sessions.is_ended, world.boot)
         self.sync = Sync(
-            WorkerBook(name), ledger, self.spending, self.sessions, self.time, self.wake, world.boot
+            WorkerBook(name),
+            ledger,
+            self.spending,
+            self.sessions,
+            self.time,
+            self.room,
+            self.wake,
+            world.boot,
         )
-        self.claims = Claims(ledger, clock=world.boot, idle=self.sync.idle)
+        self.claims = Claims(ledger, self.room, clock=world.boot, idle=self.sync.idle)
 
     async def settle(self) -> None:
         """A few ticks, until nothing is to follow at once."""

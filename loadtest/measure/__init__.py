@@ -1,0 +1,1 @@
+"""What is measured during a run, in forms that processes can send each other and add up."""
