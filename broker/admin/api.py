@@ -16,6 +16,7 @@ from broker.admin.asking import body, only, version
 from broker.admin.guard import problem
 from broker.admin.operations import Operation, Parameter, openapi
 from broker.admin.orders import CapacityOrders
+from broker.admin.situation import Foresight
 from broker.admin.tokens import Tokens
 from broker.errors import ConfigurationError, LedgerAway, NotFound, Refused, Stale
 from broker.ledger.port import AuditEntry
@@ -53,7 +54,7 @@ class Api:
         self._ledger = ledger
         self._processes = processes
         self._propose = propose
-        self._orders = CapacityOrders(Orders(ledger, civil), ledger)
+        self._orders = CapacityOrders(Orders(ledger, civil), ledger, Foresight(ledger, processes))
         self._tokens = Tokens(ledger, callers, civil)
         self.operations = self._table()
 

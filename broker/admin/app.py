@@ -13,6 +13,7 @@ from broker.admin.api import Api
 from broker.admin.callers import Callers
 from broker.admin.console import Console
 from broker.admin.console_sessions import ConsoleSessions
+from broker.admin.explain import Explain
 from broker.admin.health import readiness
 from broker.admin.live import Live
 from broker.admin.members import Members
@@ -23,6 +24,7 @@ from broker.admin.processes import Processes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from broker.admin.explain import Premises
     from broker.admin.plan import AdminPlan
     from broker.directory.port import Directory
     from broker.ledger.port import Ledger
@@ -41,12 +43,14 @@ def make_app(
     clock: Callable[[], float],
     civil: Callable[[], float],
     directory: Directory | None = None,
+    premises: Callable[[], Premises] | None = None,
 ) -> web.Application:
     """Serve it with ``web.AppRunner(app, access_log=None)`` on the inherited sockets.
 
     ``propose``: the limits document of this host's configuration file, read anew, under what is in
     force. ``clock``: monotonic seconds; ``civil``: civil time in seconds. ``directory``: asked for
-    the members of the plan's groups, if it has any.
+    the members of the plan's groups, if it has any, and about whom it is to be explained why they
+    get in; ``premises`` (without it nothing can be explained): what of the configuration decides.
     """
     processes = Processes(plan.run_dir, control)
     callers = Callers(plan.token, ledger, clock, civil)
@@ -58,6 +62,8 @@ def make_app(
     live = Live(api.snapshot, ledger, processes, clock, civil)
     console = Console(plan.site, api, live, callers, sessions, members)
     api.operations += console.operations()
+    if premises is not None:
+        api.operations += Explain(ledger, processes, directory, premises).operations()
     app = web.Application(
         middlewares=[
             guard.errors,

@@ -28,10 +28,13 @@ def in_force(capacity: Capacity | None) -> Json:
         "level": orders.NORMAL if capacity.level is None else capacity.level.level,
         "levels": sorted({orders.NORMAL, *capacity.base.levels}),
         "open_to": list(levels.admitted_populations(capacity)),
+        "raises": {
+            scope: one(change, ramp.pace_ms(capacity, scope, change))
+            for scope, change in levels.raises(capacity)
+        },
         "configured_open_to": [
             name for name, each in capacity.base.populations.items() if each.admitted
         ],
-        "raises": {scope: one(change) for scope, change in levels.raises(capacity)},
         "caps": [
             {"what": cap.what, "asked": cap.asked, "ceiling": cap.ceiling}
             for cap in levels.caps(capacity)
@@ -39,8 +42,9 @@ def in_force(capacity: Capacity | None) -> Json:
     }
 
 
-def one(change: Raise) -> Json:
-    """One raise with its ramp. ``steps``: the scale of each; ``step``: how many are in force."""
+def one(change: Raise, pace_ms: int) -> Json:
+    """One raise with its ramp. ``steps``: the scale of each; ``step``: how many are in force;
+    ``pace_ms``: the time between two."""
     way = change.ramp
     planned = ramp.steps(way)
     reached = sum(scale <= way.scale for scale in planned)
@@ -65,7 +69,8 @@ def one(change: Raise) -> Json:
             "step": reached,
             "steps": planned,
             "every_seconds": way.every_ms / 1000,
-            "finish_seconds": max(0, len(planned) - reached) * way.every_ms / 1000,
+            "pace_seconds": pace_ms / 1000,
+            "finish_seconds": max(0, len(planned) - reached) * pace_ms / 1000,
         },
     }
 

@@ -24,6 +24,7 @@ from broker.policy import ramp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from broker.admin.situation import Foresight
     from broker.ledger.port import Ledger
     from broker.policy.capacity import Capacity
     from broker.site.orders import Orders
@@ -57,10 +58,11 @@ class RaiseOrder(_Order, kw_only=True):
 
 
 class LowerOrder(_Order, kw_only=True):
-    """Without ``scale`` the raise ends."""
+    """Without ``scale`` the raise ends. ``evict``: idle seats above the limit end at once."""
 
     scale: float | None = None
     pool: Text | None = None
+    evict: Literal["idle"] | None = None
 
 
 class LevelOrder(_Order, kw_only=True):
@@ -79,9 +81,10 @@ Body = TypeVar("Body", bound=_Order)
 class CapacityOrders:
     """The handlers, and their rows in the table of operations."""
 
-    def __init__(self, orders: Orders, ledger: Ledger) -> None:
+    def __init__(self, orders: Orders, ledger: Ledger, foresight: Foresight) -> None:
         self._orders = orders
         self._ledger = ledger
+        self._foresight = foresight
 
     async def raise_(self, request: web.Request) -> web.Response:
         body = await _read(request, RaiseOrder)
@@ -105,7 +108,11 @@ class CapacityOrders:
             order = _order(request, body, now_ms, civil_ms)
             return policy.lower(capacity, order, body.scale, pool=body.pool)
 
-        return await self._carry_out(request, body, decide, "lowered", body.pool or "site")
+        if body.evict is not None and body.pool is not None:
+            raise Refused("seats are the site's: leave out --evict, or --pool")
+        return await self._carry_out(
+            request, body, decide, "lowered", body.pool or "site", evict=body.evict is not None
+        )
 
     async def level(self, request: web.Request) -> web.Response:
         body = await _read(request, LevelOrder)
@@ -156,6 +163,8 @@ class CapacityOrders:
         decide: Callable[[Capacity, int, int], Capacity],
         action: str,
         subject: str,
+        *,
+        evict: bool = False,
     ) -> web.Response:
         seen = version(request)
         if seen is None and not body.dry_run:
@@ -172,7 +181,16 @@ class CapacityOrders:
             dry_run=body.dry_run,
         )
         etag = {"ETag": f'"{outcome.after.number}"'}
-        return web.json_response(capacity_views.outcome(outcome), headers=etag)
+        told = capacity_views.outcome(outcome)
+        if not outcome.published:
+            told["forecast"] = await self._foresight.ahead(outcome.after, outcome.usage)
+            if evict:
+                told["evicts"] = await self._foresight.evicts(outcome.after, outcome.usage)
+        elif evict:
+            told["evicted"] = await self._orders.evict_idle(
+                outcome, author=guard.author(request), reason=body.reason.strip()
+            )
+        return web.json_response(told, headers=etag)
 
     def operations(self) -> tuple[Operation, ...]:
         """The rows of the table."""
@@ -180,7 +198,7 @@ class CapacityOrders:
             "If-Match", "header", "the version seen in /capacity; only a dry run goes without"
         )
         answers = {
-            200: "what was in force, what is now, and the way there",
+            200: "what was in force, what is now, and the way there; with dry_run the forecast",
             400: "refused, with how to do it right; nothing was changed",
             404: "no such population, pool or level; the nearest are named",
             412: "the limits have changed since that version",

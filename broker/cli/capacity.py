@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from broker.cli.capacity_plan import plan
+from broker.cli.capacity_words import Scale, raise_order, ramp_of, ramp_options
 from broker.cli.finding import api_options
+from broker.cli.main import DONE, REFUSED
 from broker.cli.output import confirm, show_drawn, show_json, show_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from broker.cli.client import AdminClient
 
 ACKNOWLEDGE = 5.0  # seconds that every worker has to take new limits into force
@@ -28,6 +28,7 @@ def command() -> None:
     \b
     broker capacity raise 6x --open-to everyone --for 14d --reason "lockdown" --dry-run
     broker capacity raise 6x --open-to everyone --for 14d --reason "lockdown"
+    broker capacity plan 6x --open-to everyone
     broker capacity show --watch
     broker capacity lower --reason "back in the office"
     """
@@ -36,49 +37,13 @@ def command() -> None:
 command.add_command(plan)
 
 
-class Scale(click.ParamType):  # type: ignore[type-arg]
-    """``6x`` or ``6``: times the configured numbers."""
-
-    name = "SCALE"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        try:
-            scale = float(str(value).removesuffix("x").removesuffix("X"))
-        except ValueError:
-            scale = math.nan
-        if not math.isfinite(scale):
-            self.fail(f"{value} is no scale; say 6x for six times the configured numbers")
-        return scale
-
-
 _reason = click.option("--reason", default="", help="Why; stands in the audit trail.")
 _pool = click.option("--pool", help="Only this pool, in place of the whole site.")
 _yes = click.option("--yes", is_flag=True, help="Do not ask.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")
-_wait = click.option("--wait", is_flag=True, help="Follow the ramp until it arrives or is held.")
-
-
-def _ramp(made: Callable[..., None]) -> Callable[..., None]:
-    for option in (
-        click.option(
-            "--guard",
-            type=click.Choice(["rollback", "hold"]),
-            default="rollback",
-            show_default=True,
-            help="After two bad windows: go back a step and hold, or only hold.",
-        ),
-        click.option("--now", is_flag=True, help="In one step, which nothing guards."),
-        click.option(
-            "--ramp",
-            default="1.25/60s",
-            show_default=True,
-            help="Factor of a step / time between two.",
-        ),
-    ):
-        made = option(made)
-    return made
+_wait = click.option(
+    "--wait", is_flag=True, help="Follow the ramp; exit code 1 if it is held or rolled back."
+)
 
 
 @command.command("show")
@@ -89,7 +54,8 @@ def show(api: AdminClient, *, watch: bool, as_json: bool) -> None:
     from broker.cli import capacity_drawn
 
     if watch and not as_json:
-        _follow(api, lambda _: False)
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how a watch ends
+            _follow(api)
         return
     answer = api.get("capacity")
     if as_json:
@@ -105,7 +71,7 @@ def show(api: AdminClient, *, watch: bool, as_json: bool) -> None:
 @click.option("--for", "lasts", help="End after this time, such as 14d or 8h.")
 @click.option("--until", help="End at this date or time, such as 2020-04-30 or 2020-04-30T18:00.")
 @_reason
-@_ramp
+@ramp_options
 @_dry_run
 @_wait
 @_yes
@@ -126,28 +92,27 @@ def raise_(
     wait: bool,
     yes: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Multiply the configured numbers by SCALE (6x), step by step, with an end.
 
     6x twice is still 6x: a raise multiplies what is configured and replaces the raise before it.
     Each step is in force on every worker in under a second; the guard holds the ramp, or takes it
     back a step, when servers become slow or fail. At the end the level underneath returns.
     """
-    order: dict[str, Any] = {
-        "scale": scale,
-        "pool": pool,
-        "open_to": [name.strip() for names in open_to for name in names.split(",") if name.strip()],
-        "reason": reason,
-        "ramp": _ramp_of(ramp, now=now),
-        "guard": guard,
-    }
-    order |= _end(lasts, until)
+    order = raise_order(scale, open_to, pool, reason, ramp, guard, lasts, until, now=now)
     question = f"Raise {f'pool {pool}' if pool else 'the site'} to {scale:g}x?"
-    _carry_out(api, "raise", order, question, dry_run=dry_run, yes=yes, wait=wait, as_json=as_json)
+    return _carry_out(
+        api, "raise", order, question, dry_run=dry_run, yes=yes, wait=wait, as_json=as_json
+    )
 
 
 @command.command("lower")
 @click.argument("scale", type=Scale(), required=False)
+@click.option(
+    "--evict",
+    type=click.Choice(["idle"]),
+    help="End idle seats above the limit, the longest idle first; says first how many.",
+)
 @_pool
 @_reason
 @_dry_run
@@ -157,14 +122,19 @@ def lower(
     api: AdminClient,
     scale: float | None,
     *,
+    evict: str | None,
     pool: str | None,
     reason: str,
     dry_run: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
-    """End the raise in force, or go down to SCALE. Nobody is thrown out: it drains."""
-    order = {"scale": scale, "pool": pool, "reason": reason}
+    """End the raise in force, or go down to SCALE. Nobody is thrown out: it drains.
+
+    With --evict idle, seats without activity for longer than the idle time end at once, but only
+    as many as are above the limit. Who is at work keeps the seat in any case.
+    """
+    order = {"scale": scale, "pool": pool, "reason": reason, "evict": evict}
     what = f"pool {pool}" if pool else "the site"
     question = f"End the raise of {what}?" if scale is None else f"Lower {what} to {scale:g}x?"
     _carry_out(api, "lower", order, question, dry_run=dry_run, yes=yes, wait=False, as_json=as_json)
@@ -173,7 +143,7 @@ def lower(
 @command.command("level")
 @click.argument("name")
 @_reason
-@_ramp
+@ramp_options
 @_dry_run
 @_wait
 @_yes
@@ -190,11 +160,13 @@ def level(
     wait: bool,
     yes: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Put the configured level NAME in force; ``normal`` is as configured."""
-    order = {"level": name, "reason": reason, "ramp": _ramp_of(ramp, now=now), "guard": guard}
+    order = {"level": name, "reason": reason, "ramp": ramp_of(ramp, now=now), "guard": guard}
     question = f"Put level {name} in force?"
-    _carry_out(api, "level", order, question, dry_run=dry_run, yes=yes, wait=wait, as_json=as_json)
+    return _carry_out(
+        api, "level", order, question, dry_run=dry_run, yes=yes, wait=wait, as_json=as_json
+    )
 
 
 @command.command("hold")
@@ -258,8 +230,8 @@ def _carry_out(
     yes: bool,
     wait: bool,
     as_json: bool,
-) -> None:
-    from broker.cli import capacity_drawn
+) -> int:
+    from broker.cli import capacity_drawn, capacity_wait
 
     order = {key: value for key, value in order.items() if value is not None or key == "ramp"}
     expected = api.post(f"capacity/{what}", {**order, "dry_run": True})
@@ -269,7 +241,7 @@ def _carry_out(
         else:
             show_drawn(capacity_drawn.expected(expected))
             click.echo("\nNothing was changed.")
-        return
+        return DONE
     if not as_json:
         show_drawn(capacity_drawn.expected(expected))
     confirm(question, yes=yes)
@@ -278,15 +250,39 @@ def _carry_out(
     missing = _acknowledged(api, done["version"])
     took = time.monotonic() - began
     if as_json:
-        show_json({**done, "acknowledged_seconds": round(took, 3), "missing": missing})
-    elif missing:
+        ended = _ramp_ended(api, what, order, done, quiet=True) if wait else None
+        told = {"acknowledged_seconds": round(took, 3), "missing": missing}
+        show_json({**done, **told} | ({} if ended is None else {"ended": ended}))
+        return _code(ended)
+    if missing:
         click.echo(
             f"Version {done['version']}; not yet in force on {', '.join(missing)}.", err=True
         )
     else:
         click.echo(f"In force on every worker after {took:.2f} s (version {done['version']}).")
-    if wait:
-        _follow(api, _arrived)
+    if "evicted" in done:
+        click.echo(f"Idle seats ended: {done['evicted']}.")
+    if not wait:
+        return DONE
+    ended = _ramp_ended(api, what, order, done, quiet=False)
+    click.echo(capacity_wait.outcome(ended))
+    return _code(ended)
+
+
+def _ramp_ended(
+    api: AdminClient, what: str, order: dict[str, Any], done: dict[str, Any], *, quiet: bool
+) -> dict[str, Any]:
+    from broker.cli import capacity_wait
+
+    scope = "level" if what == "level" else order.get("pool") or "site"
+    change = done["after"]["raises"].get(scope)
+    if change is None:  # level normal: nothing climbs, it is as configured
+        return {"state": "reached", "target": done["after"]["scale"]}
+    return capacity_wait.follow(api, scope, change["raise"], quiet=quiet)
+
+
+def _code(ended: dict[str, Any] | None) -> int:
+    return DONE if ended is None or ended["state"] == "reached" else REFUSED
 
 
 def _steer(api: AdminClient, what: str, pool: str | None, reason: str, *, as_json: bool) -> None:
@@ -312,59 +308,14 @@ def _acknowledged(api: AdminClient, version: int) -> list[str]:
         time.sleep(LOOK_EVERY)
 
 
-def _arrived(answer: dict[str, Any]) -> bool:
-    ramps = [change["ramp"] for change in answer["raises"].values()]
-    return all(ramp["state"] in ("reached", "held") for ramp in ramps)
-
-
-def _follow(api: AdminClient, done: Callable[[dict[str, Any]], bool]) -> None:
-    """Show capacity again every second until it is ``done``."""
+def _follow(api: AdminClient) -> None:
+    """Show capacity again every second until interrupted."""
     from rich.console import Console
     from rich.live import Live
 
     from broker.cli import capacity_drawn
 
-    console = Console()
-    with Live(console=console, auto_refresh=False) as live:
+    with Live(console=Console(), auto_refresh=False) as live:
         while True:
-            answer = api.get("capacity")
-            live.update(capacity_drawn.shown(answer), refresh=True)
-            if done(answer):
-                return
+            live.update(capacity_drawn.shown(api.get("capacity")), refresh=True)
             time.sleep(1.0)
-
-
-def _ramp_of(text: str, *, now: bool) -> dict[str, float] | None:
-    if now:
-        return None
-    factor, _, every = text.partition("/")
-    try:
-        return {"factor": float(factor.removesuffix("x")), "every": _seconds(every or "60s")}
-    except ValueError:
-        raise click.UsageError(f"--ramp is FACTOR/TIME such as 1.25/60s, not {text}") from None
-
-
-def _end(lasts: str | None, until: str | None) -> dict[str, Any]:
-    if lasts and until:
-        raise click.UsageError("Give --for or --until, not both.")
-    if lasts:
-        try:
-            return {"lasts": _seconds(lasts)}
-        except ValueError:
-            raise click.UsageError(f"--for is a time such as 14d or 8h, not {lasts}") from None
-    if until:
-        from datetime import datetime
-
-        try:
-            return {"ends": datetime.fromisoformat(until).astimezone().isoformat()}
-        except ValueError:
-            raise click.UsageError(
-                f"--until is a date or time such as 2020-04-30T18:00, not {until}"
-            ) from None
-    return {}
-
-
-def _seconds(text: str) -> float:
-    from broker.settings.scalars import duration
-
-    return float(duration(text))

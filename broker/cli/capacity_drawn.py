@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
+from broker.cli.forecast_drawn import forecast
 from broker.cli.output import table
 
 Json = dict[str, Any]
@@ -37,13 +38,11 @@ def expected(answer: Json) -> Group:
     occupied = sum(answer["occupied"].values())
     if occupied > last["seats"]:
         lines.append(
-            f"{occupied} seats are occupied: {occupied - last['seats']} more than then. Nobody is "
-            "thrown out; nobody new comes in until enough have left."
+            f"{occupied} seats are occupied: {occupied - last['seats']} more than then. Who is at "
+            "work is not thrown out; nobody new comes in until enough have left."
         )
-    waiting = sum(answer["waiting"].values())
-    if waiting:
-        room = max(0, last["seats"] - occupied)
-        lines.append(f"{waiting} employees wait; there will be room for {min(room, waiting)}.")
+    if "evicts" in answer:
+        lines.append(f"Idle seats that end at once (--evict idle): {answer['evicts']}.")
     lines += [
         f"Capped: {cap['what']} at {cap['ceiling']:g}x instead of {cap['asked']:g}x (ceiling)."
         for cap in first["caps"]
@@ -53,7 +52,13 @@ def expected(answer: Json) -> Group:
         for scope, change in first["raises"].items()
         if change["ramp"]["state"] == "climbing"
     ]
-    return Group(table(("limit of", "now", "at once", "at the end"), rows), "", *lines)
+    return Group(
+        table(("limit of", "now", "at once", "at the end"), rows),
+        "",
+        *lines,
+        "",
+        forecast(answer["forecast"]),
+    )
 
 
 def shown(answer: Json) -> Group:
@@ -105,7 +110,7 @@ def _way(scope: str, change: Json) -> str:
     steps = " ".join(f"{scale:.3g}x" for scale in ramp["steps"])
     finish = f"{ramp['finish_seconds'] / 60:.3g} min"
     return (
-        f"Steps of {_scope(scope)}: {steps}; one each {ramp['every_seconds']:g} s, so the last "
+        f"Steps of {_scope(scope)}: {steps}; one each {ramp['pace_seconds']:g} s, so the last "
         f"in {finish} if every step proves itself."
     )
 
@@ -118,11 +123,19 @@ def _ramp(scope: str, change: Json) -> str:
     end = f", ends {change['ends']}" if change["ends"] else ""
     lines = [
         f"{name} of {_scope(scope)} [{bar}] {ramp['scale']:.3g}x of {ramp['target']:g}x, "
-        f"{_state(ramp)}{end} ({change['author']}: {change['reason']})"
+        f"{_state(ramp)}, {_guard(change)}{end}",
+        f"  ordered by {change['author']}: {change['reason']}",
     ]
     if ramp["why"]:
         lines.append(f"  {ramp['why']}")
     return "\n".join(lines)
+
+
+def _guard(change: Json) -> str:
+    """What the guard does; once a ramp has arrived it looks no longer."""
+    if change["ramp"]["state"] == "reached":
+        return "guard at rest"
+    return "guard holds" if change["guard"] == "hold" else "guard rolls back"
 
 
 def _state(ramp: Json) -> str:
@@ -136,7 +149,7 @@ def _state(ramp: Json) -> str:
         return "reached"
     if ramp["step"] == len(ramp["steps"]):
         return "at the target, which proves itself"
-    return f"next step within {ramp['every_seconds']:g} s if this one proves itself"
+    return f"next step within {ramp['pace_seconds']:g} s if this one proves itself"
 
 
 def _scope(scope: str) -> str:

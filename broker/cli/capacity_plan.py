@@ -1,14 +1,21 @@
-"""``broker capacity plan --from RUN.json``: what a measured step load says about capacity."""
+"""``broker capacity plan``: what a raise would do now, or what a load test says of scales."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from broker.cli.output import show_json
+from broker.cli.capacity_words import Scale, raise_order, ramp_options
+from broker.cli.finding import find_api
+from broker.cli.output import show_drawn, show_json
 from broker.errors import Refused
+
+if TYPE_CHECKING:
+    from broker.cli.client import AdminClient
 
 _NEEDED = (
     "Fitting the scaling law needs scipy: pip install 'broker[capacity]' "
@@ -17,7 +24,15 @@ _NEEDED = (
 
 
 @click.command("plan")
-@click.option("--from", "run", required=True, type=click.Path(path_type=Path), metavar="RUN.json",
+@click.argument("asked", metavar="[SCALE]", type=Scale(), required=False)
+@click.option("--open-to", multiple=True, help="Populations to admit besides, with commas.")
+@click.option("--pool", help="Only this pool, in place of the whole site.")
+@click.option("--for", "lasts", help="End after this time, such as 14d or 8h.")
+@click.option("--until", help="End at this date or time, such as 2020-04-30 or 2020-04-30T18:00.")
+@ramp_options
+@click.option("-c", "--config", "configuration", type=click.Path(path_type=Path, dir_okay=False),
+              help="Find the broker by this configuration.")  # fmt: skip
+@click.option("--from", "run", type=click.Path(path_type=Path), metavar="RUN.json",
               help="The report.json of a load test that raised the load in steps.")  # fmt: skip
 @click.option("--scale", default=6.0, show_default=True, type=click.FloatRange(0, min_open=True),
               help="What the pools are wanted to carry, as a factor on their base.")  # fmt: skip
@@ -28,6 +43,53 @@ _NEEDED = (
               help="Draw the measured points and the fitted curves.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def plan(
+    asked: float | None,
+    *,
+    open_to: tuple[str, ...],
+    pool: str | None,
+    lasts: str | None,
+    until: str | None,
+    ramp: str,
+    now: bool,
+    guard: str,
+    configuration: Path | None,
+    run: Path | None,
+    scale: float,
+    bases: tuple[str, ...],
+    chart: Path | None,
+    as_json: bool,
+) -> int:
+    """Say what a raise to SCALE (6x) would do, or what a load test says about scales.
+
+    With SCALE, of the running broker, as raise --dry-run: who is let in at which step, how long the
+    queue takes to drain, which connections that needs and what runs out first, from what is
+    measured at present. Nothing is changed.
+
+    With --from, of a load test: what scale is safe, what breaks first and what to add.
+    """
+    if run is not None:
+        return _measured(run, scale if asked is None else asked, bases, chart, as_json=as_json)
+    if asked is None:
+        raise click.UsageError(
+            "Say SCALE, such as 6x, for the running broker, or --from RUN.json for a load test."
+        )
+    order = raise_order(asked, open_to, pool, "what if", ramp, guard, lasts, until, now=now)
+    _foresee(find_api(configuration, os.environ, Path.cwd()), order, as_json=as_json)
+    return 0
+
+
+def _foresee(api: AdminClient, order: dict[str, Any], *, as_json: bool) -> None:
+    expected = api.post("capacity/raise", {**order, "dry_run": True})
+    if as_json:
+        show_json(expected)
+        return
+    from broker.cli import capacity_drawn
+
+    show_drawn(capacity_drawn.expected(expected))
+    click.echo("\nNothing was changed.")
+
+
+def _measured(
     run: Path, scale: float, bases: tuple[str, ...], chart: Path | None, *, as_json: bool
 ) -> int:
     """Say what scale is safe, what breaks first and what to add.

@@ -24,11 +24,15 @@ _EPILOG = """
 \b
 Exit codes:
   0  done
-  1  refused, or faults were found; nothing was changed
+  1  refused, or faults were found; nothing was changed. With --wait: held or rolled back
   2  wrong usage, or a question that nobody could answer (no terminal and no --yes)
   3  the broker, or the ledger behind it, cannot be reached
   130  interrupted
 
+Completion in the shell: eval "$(_BROKER_COMPLETE=bash_source broker)" in ~/.bashrc;
+zsh_source and fish_source for zsh and fish.
+
+\b
 Commands that speak to a running broker find it by BROKER_ADMIN_URL and BROKER_ADMIN_TOKEN, else by
 the configuration (-c FILE or BROKER_CONFIG), else in .demo/env of a running demo. Over TLS,
 BROKER_ADMIN_CA names whom to trust, BROKER_ADMIN_CERTIFICATE and BROKER_ADMIN_KEY what to show.
@@ -45,6 +49,7 @@ _COMMANDS = {
     "waiting": ("waiting", "The waiting room."),
     "servers": ("servers", "The applications' servers and their health."),
     "workers": ("workers", "Worker processes: list, forget a lost one."),
+    "explain": ("explain", "Why somebody gets in at an address, or does not."),
     "console": ("console", "A link that opens the console in a browser, once."),
     "tokens": ("tokens", "Who may use the admin API: create, list, revoke."),
     "audit": ("audit", "Who changed what, when, why and how it ended."),

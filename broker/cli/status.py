@@ -101,6 +101,8 @@ def _drawn(known: dict[str, Any]) -> Any:
     from rich.console import Group
     from rich.text import Text
 
+    from broker.cli import capacity_drawn
+
     processes = (
         "",
         _table(servers.COLUMNS, servers.rows(known["pools"])),
@@ -118,7 +120,11 @@ def _drawn(known: dict[str, Any]) -> Any:
         f"   connections {connections['in_use']} of {connections['limit']}",
         style="bold",
     )
-    parts: list[Any] = [headline]
+    level = Text(f"level {capacity['level']}, open to {', '.join(capacity['open_to']) or 'nobody'}")
+    parts: list[Any] = [headline, level]
+    if capacity["raises"]:
+        style = "bold red" if _is_stopped(capacity["raises"]) else ""
+        parts.append(Text(capacity_drawn.ramps(capacity["raises"]), style=style))
     if capacity["learning"]:
         parts.append(Text("The ledger lost its memory and is learning: no new seats.", "bold red"))
     return Group(
@@ -136,6 +142,11 @@ def _drawn(known: dict[str, Any]) -> Any:
         ]),
         *processes,
     )  # fmt: skip
+
+
+def _is_stopped(raises: dict[str, Any]) -> bool:
+    """A ramp that the guard or somebody stopped is what an operator looks for."""
+    return any(change["ramp"]["state"] in ("held", "paused") for change in raises.values())
 
 
 def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Any:

@@ -35,6 +35,8 @@ class PoolTraffic(Protocol):
     """The numbers of one pool, as ``telemetry.traffic`` keeps them."""
 
     dial_failures: int
+    held: int
+    held_seconds: float
     retries: int
     received: int
     sent: int

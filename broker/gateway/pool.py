@@ -213,7 +213,7 @@ class Pool:
         return tuple(
             ServerStatistics(
                 each.name, each.healthy, each.draining, each.ejected, each.in_flight,
-                len(each.idle), len(each.connections),
+                len(each.idle), len(each.connections), each.plan.weight, each.plan.most,
             )
             for each in sorted(self.servers, key=lambda server: server.name)
         )  # fmt: skip

@@ -654,10 +654,13 @@ class Exchange:
         if server is not None:
             self.server = None
             server.in_flight -= 1
+        now = ground.clock()
         if self.hold is not None:
             self.hold.release()
             self.hold = None
-        now = ground.clock()
+            if pool is not None and self.status != 101:  # a WebSocket is counted while it is open
+                pool.traffic.held += 1
+                pool.traffic.held_seconds += now - self.admitted_at
         began = self.began_at
         if pool is not None:
             traffic = pool.traffic

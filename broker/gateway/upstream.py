@@ -307,7 +307,7 @@ def told(error: BaseException) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ServerStatistics:
-    """One server at one moment."""
+    """One server at one moment. ``most``: exchanges in flight that this worker may have to it."""
 
     name: str
     healthy: bool
@@ -316,3 +316,5 @@ class ServerStatistics:
     in_flight: int
     idle: int
     connections: int
+    weight: int = 1
+    most: int | None = None

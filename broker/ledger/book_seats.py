@@ -56,6 +56,9 @@ class BookSeats:
     async def release(self, employee: str) -> bool:
         return bool(await self._scripts.run("release", employee))
 
+    async def evict_idle(self, most: int) -> int:
+        return int(await self._scripts.run("evict", most))
+
 
 def text(value: str | bytes) -> str:
     """Redis answers bytes unless told otherwise."""

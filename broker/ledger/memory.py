@@ -22,6 +22,7 @@ from broker.ledger.port import (
     AdminToken,
     AuditEntry,
     FormerTicket,
+    Measures,
     Revocation,
     RevocationKind,
     SeatAnswer,
@@ -279,6 +280,10 @@ class MemoryLedger:
         self._call()
         return self.seats.release(employee)
 
+    async def evict_idle(self, *, most: int) -> int:
+        self._call()
+        return self.seats.evict_idle(most)
+
     # --- sessions
 
     async def put_session(self, record: SessionRecord, *, most: int) -> tuple[str, ...]:
@@ -350,6 +355,10 @@ class MemoryLedger:
             estimates_shown=self.seats.estimates_shown,
             estimates_kept=self.seats.estimates_kept,
         )
+
+    async def measures(self, idle_ms: Sequence[int]) -> Measures:
+        self._call()
+        return Measures(self.seats.idle(idle_ms), self.stewards.notes)
 
     async def wakeups(self) -> MemoryWakeups:
         self._call()

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from broker.ledger.port import QueueView, SeatAnswer
+from broker.policy.eviction import seats_to_end
 from broker.policy.forecast import STRETCHES, stretch_of
 from broker.policy.queueing import (
     IdleSeat,
@@ -208,6 +209,28 @@ class MemorySeats:
             return False
         self.run_calls()
         return True
+
+    def evict_idle(self, most: int) -> int:
+        limits = self._state.limits
+        if self._state.learning or limits is None:
+            return 0
+        idle = {name: self._idle_order(name) for name in self.populations()}
+        ended = seats_to_end(limits, self._state.now, self._held(), idle, most)
+        for _population, employee in ended:
+            del self._seats[employee]
+        self.run_calls()
+        return len(ended)
+
+    def idle(self, idle_ms: Sequence[int]) -> dict[str, tuple[int, ...]]:
+        """By population, how many seats are idle for longer than each of the times."""
+        now = self._state.now
+        return {
+            name: tuple(
+                sum(now - seat.activity_ms > longer for seat in self._idle_order(name))
+                for longer in idle_ms
+            )
+            for name in self.populations()
+        }
 
     # --- for the other books of the twin
 

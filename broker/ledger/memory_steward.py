@@ -48,6 +48,10 @@ class MemorySteward:
         now = self._state.now
         return {who: (now - at, row) for who, (at, row) in self._figures.items()}
 
+    @property
+    def notes(self) -> bytes:
+        return self._notes
+
     def record(self, entry: AuditEntry, version: int) -> int:
         number = len(self._entries) + 1
         self._entries.append(

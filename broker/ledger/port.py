@@ -241,6 +241,17 @@ class Stewardship:
     notes: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What what-if needs beside ``Usage``. ``idle``: by population, how many seats are idle for
+    longer than each of the times asked for. ``notes``: those of the steward, with what pools
+    carried. ``script_seconds``: what one call of the ledger takes on average, None: not known."""
+
+    idle: Mapping[str, tuple[int, ...]]
+    notes: bytes = b""
+    script_seconds: float | None = None
+
+
 class Ledger(Protocol):
     """The ledger. All names given are canonical: employee (directory name), population, pool."""
 
@@ -349,6 +360,11 @@ class Ledger(Protocol):
         """Give the seat and ticket back. Twice changes nothing. True if anything was held."""
         ...
 
+    async def evict_idle(self, *, most: int) -> int:
+        """End at most ``most`` idle seats, the longest idle first, down to the limits in force;
+        returns how many (0: there are none left to end). Nothing while learning."""
+        ...
+
     # --- sessions
     async def put_session(self, record: SessionRecord, *, most: int) -> tuple[str, ...]:
         """Store it; evict and revoke the employee's oldest beyond ``most``; returns their ids."""
@@ -395,6 +411,10 @@ class Ledger(Protocol):
 
     # --- all
     async def usage(self) -> Usage: ...
+
+    async def measures(self, idle_ms: Sequence[int]) -> Measures:
+        """For what-if: seats idle for longer than each of these times, and what was measured."""
+        ...
 
     async def wakeups(self) -> Wakeups:
         """A subscription that wakes a worker early; losing it costs one tick."""

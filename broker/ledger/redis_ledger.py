@@ -13,6 +13,7 @@ from broker.errors import LedgerAway
 from broker.ledger.book_audit import BookAudit
 from broker.ledger.book_grants import BookGrants
 from broker.ledger.book_limits import BookLimits
+from broker.ledger.book_measures import BookMeasures
 from broker.ledger.book_seats import BookSeats
 from broker.ledger.book_sessions import BookSessions
 from broker.ledger.book_steward import BookSteward
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         AdminToken,
         AuditEntry,
         FormerTicket,
+        Measures,
         Revocation,
         RevocationKind,
         SeatAnswer,
@@ -54,6 +56,7 @@ class RedisLedger:
         self._sessions = BookSessions(scripts)
         self._steward = BookSteward(scripts)
         self._audit = BookAudit(scripts)
+        self._measures = BookMeasures(scripts)
         self._tokens = BookTokens(scripts)
 
     @classmethod
@@ -157,6 +160,9 @@ class RedisLedger:
     async def release(self, employee: str) -> bool:
         return await self._seats.release(employee)
 
+    async def evict_idle(self, *, most: int) -> int:
+        return await self._seats.evict_idle(most)
+
     # --- sessions
 
     async def put_session(self, record: SessionRecord, *, most: int) -> tuple[str, ...]:
@@ -199,6 +205,9 @@ class RedisLedger:
 
     async def usage(self) -> Usage:
         return await self._limits.usage()
+
+    async def measures(self, idle_ms: Sequence[int]) -> Measures:
+        return await self._measures.measures(idle_ms)
 
     async def wakeups(self) -> RedisWakeups:
         wakeups = RedisWakeups(self._scripts)

@@ -28,11 +28,31 @@ Verdict = Literal["none", "incomplete", "little", "good", "breach"]
 class Figures:
     """One pool on one worker, since that worker started: final responses by time to their first
     byte, those that were 5xx (a server's, or ours because it did not answer), and attempts that
-    found no connection."""
+    found no connection. For what-if: exchanges (no WebSockets) that gave their connection back, how
+    long they had held it together, and WebSockets open at this moment."""
 
     buckets: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
     failed: int = 0
     undialled: int = 0
+    held: int = 0
+    held_seconds: float = 0.0
+    tunnels: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one pool carried in a whole window: ``exchanges`` that ended, how many a second, how
+    long (seconds) each held its connection on average, and the WebSockets open at its end."""
+
+    exchanges: int
+    per_second: float
+    seconds: float
+    tunnels: int
+
+    @property
+    def connections(self) -> float:
+        """In use on average: Little's law (1961), plus the WebSockets."""
+        return self.per_second * self.seconds + self.tunnels
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +63,7 @@ class PoolWatch:
     every live worker. ``verdict`` and ``text``: of the last window that was closed. ``evidence``:
     windows judged good or breach since the watch was started anew; ``breaches``: those in breach
     at the end of that row. ``p95``: of the last window with enough responses, in seconds.
+    ``load``: of the last window that every worker reported throughout.
     """
 
     opened_ms: int
@@ -53,6 +74,7 @@ class PoolWatch:
     evidence: int = 0
     breaches: int = 0
     p95: float | None = None
+    load: Load | None = None
 
 
 def open_watch(
@@ -65,6 +87,7 @@ def open_watch(
         {worker: each for worker, each in readings.items() if each is not None},
         whole=None not in readings.values(),
         p95=before.p95 if before is not None else None,
+        load=before.load if before is not None else None,
     )
 
 
@@ -78,11 +101,12 @@ def look(
     """The watch after a reading: the same while its window is open, else judged and opened anew."""
     if now_ms - watch.opened_ms < rule.window_ms:
         return watch
-    following = replace(open_watch(readings, now_ms), p95=watch.p95)
+    following = open_watch(readings, now_ms, before=watch)
     kept = replace(following, evidence=watch.evidence, breaches=watch.breaches)
     if not (watch.whole and following.whole and watch.opened.keys() <= readings.keys()):
         return replace(kept, verdict="incomplete", text="a worker did not report throughout")
     seen = difference(watch.opened, following.opened)
+    kept = replace(kept, load=_load(seen, now_ms - watch.opened_ms))
     responses = sum(seen.buckets)
     if responses < rule.responses:
         text = f"{responses} responses are too few to judge"
@@ -141,14 +165,27 @@ def _breach(
     return ""
 
 
+def _load(seen: Figures, window_ms: int) -> Load:
+    return Load(
+        exchanges=seen.held,
+        per_second=1000 * seen.held / window_ms,
+        seconds=seen.held_seconds / seen.held if seen.held else 0.0,
+        tunnels=seen.tunnels,
+    )
+
+
 def difference(before: Mapping[str, Figures], after: Mapping[str, Figures]) -> Figures:
     """All workers together; one that started meanwhile counted from 0."""
     buckets = [0] * (len(BOUNDS) + 1)
-    failed = undialled = 0
+    failed = undialled = held = tunnels = 0
+    held_seconds = 0.0
     for worker, now in after.items():
         then = before.get(worker, Figures())
         for index, count in enumerate(now.buckets):
             buckets[index] += count - then.buckets[index]
         failed += now.failed - then.failed
         undialled += now.undialled - then.undialled
-    return Figures(tuple(buckets), failed, undialled)
+        held += now.held - then.held
+        held_seconds += now.held_seconds - then.held_seconds
+        tunnels += now.tunnels
+    return Figures(tuple(buckets), failed, undialled, held, held_seconds, tunnels)

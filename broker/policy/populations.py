@@ -37,18 +37,36 @@ def population_of(
 ) -> str | None:
     """The name of the first rule that matches, or None when none does (nobody is admitted by
     default)."""
+    found = match(groups, attributes, rules)
+    return None if found is None else found.name
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The first rule that matched, and what of it did, in words."""
+
+    name: str
+    by: str
+
+
+def match(
+    groups: Iterable[str], attributes: Mapping[str, str], rules: Sequence[PopulationRule]
+) -> Match | None:
+    """The first rule that matches, with the reason."""
     member_of = {normal_dn(group) for group in groups}
     values = {name.casefold(): normal_text(value) for name, value in attributes.items()}
     for rule in rules:
         if not rule.groups and not rule.attributes:
-            return rule.name
-        if any(normal_dn(group) in member_of for group in rule.groups):
-            return rule.name
+            return Match(rule.name, "its rule matches everyone")
+        group = next((each for each in rule.groups if normal_dn(each) in member_of), None)
+        if group is not None:
+            return Match(rule.name, f"member of {group}")
         if rule.attributes and all(
             values.get(name.casefold()) == normal_text(value)
             for name, value in rule.attributes.items()
         ):
-            return rule.name
+            equal = ", ".join(f"{name} is {value}" for name, value in rule.attributes.items())
+            return Match(rule.name, equal)
     return None
 
 

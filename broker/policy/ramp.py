@@ -65,6 +65,14 @@ def pools_of(capacity: Capacity, scope: str) -> tuple[str, ...]:
     return (scope,) if scope in capacity.base.pools else tuple(capacity.base.pools)
 
 
+def pace_ms(capacity: Capacity, scope: str, change: Raise) -> int:
+    """The time between two steps when each proves itself: as ordered, and no less than the window
+    in which the guard can have seen one."""
+    guards = capacity.base.guards
+    windows = [guards[pool].window_ms for pool in pools_of(capacity, scope) if pool in guards]
+    return max(change.ramp.every_ms, min(windows, default=0))
+
+
 def next_move(
     capacity: Capacity, watches: Mapping[str, PoolWatch], now_ms: int, civil_ms: int | None
 ) -> Move | None:

@@ -3,10 +3,11 @@ under the version it was decided on, written to the audit trail in the same step
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from broker.errors import Refused, Stale
+from broker.errors import LedgerAway, Refused, Stale
 from broker.ledger.port import AuditEntry
 from broker.policy.levels import in_force
 from broker.policy.orders import in_words
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from broker.ledger.port import Ledger, Usage
     from broker.policy.capacity import Capacity
     from broker.policy.limits import LimitsDocument
+
+
+_log = logging.getLogger(__name__)
+
+EVICT_AT_ONCE = 250
+"""Seats that one call ends: the ledger does nothing else meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +81,22 @@ class Orders:
         )
         published = await self._ledger.publish(after, if_match=if_match, entry=entry)
         return Outcome(usage, present, published, published=True)
+
+    async def evict_idle(self, done: Outcome, *, author: str, reason: str) -> int:
+        """End the idle seats above the limits that ``done`` put in force; returns how many. It
+        stands in the audit trail by itself. Raises LedgerAway, saying how far it came: lowering
+        alone drains what is left."""
+        ended = 0
+        try:
+            while count := await self._ledger.evict_idle(most=EVICT_AT_ONCE):
+                ended += count
+            entry = AuditEntry(author, "evicted", f"{ended} idle seats", reason)
+            await self._ledger.record(entry)
+        except LedgerAway as away:
+            _log.warning("%s evicted %d idle seats; then: %s", author, ended, away.reason)
+            raise LedgerAway(
+                f"lowered (version {done.after.number}), and {ended} idle seats were ended; then "
+                f"the ledger did not answer. What is left drains by itself."
+            ) from away
+        _log.warning("%s evicted %d idle seats: %s", author, ended, reason)
+        return ended

@@ -83,7 +83,7 @@ class Steward:
             self._notes = None
             return
         if self._notes is None:
-            self._notes = _read(answer.notes)
+            self._notes = read_notes(answer.notes)
         document = self._sync.limits
         if document is not None and document.capacity is not None and not self._sync.learning:
             await self._go_on(document, answer)
@@ -127,7 +127,7 @@ def _entry(document: LimitsDocument, move: Move) -> AuditEntry:
     )
 
 
-def _read(notes: bytes) -> Notes:
+def read_notes(notes: bytes) -> Notes:
     """What the former steward left. Notes of another version are worth nothing: windows begin
     anew, which only costs time."""
     try:

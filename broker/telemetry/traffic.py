@@ -25,8 +25,8 @@ _CLASSES = len(names.CODE_CLASSES)
 class PoolTraffic:
     """The numbers of one pool on this worker."""
 
-    __slots__ = ("answers", "buckets", "classes", "dial_failures", "failed_answers", "received",
-                 "retries", "seconds", "sent", "tunnels")  # fmt: skip
+    __slots__ = ("answers", "buckets", "classes", "dial_failures", "failed_answers", "held",
+                 "held_seconds", "received", "retries", "seconds", "sent", "tunnels")  # fmt: skip
 
     def __init__(self) -> None:
         self.classes = [0] * _CLASSES
@@ -39,6 +39,8 @@ class PoolTraffic:
         self.tunnels = 0
         self.answers = [0] * (len(BOUNDS) + 1)
         self.failed_answers = 0
+        self.held = 0
+        self.held_seconds = 0.0
 
     def answered(self, status: int, seconds: float) -> None:
         """A server began its final response, or failed to and ``status`` is what we say instead;
@@ -49,8 +51,16 @@ class PoolTraffic:
             self.failed_answers += 1
 
     def figures(self) -> Figures:
-        """For the guard, since this worker started."""
-        return Figures(tuple(self.answers), self.failed_answers, self.dial_failures)
+        """For the guard and for what-if, since this worker started. ``held``: exchanges that gave
+        their connection back, ``held_seconds``: how long they had it, all together."""
+        return Figures(
+            tuple(self.answers),
+            self.failed_answers,
+            self.dial_failures,
+            self.held,
+            self.held_seconds,
+            self.tunnels,
+        )
 
     def observe(self, status: int, seconds: float) -> None:
         """An exchange ended: ``status`` as sent to the browser (0: none could be sent), ``seconds``

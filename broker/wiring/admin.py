@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -10,21 +9,19 @@ from aiohttp import web
 from broker.admin.app import make_app
 from broker.admin.plan import AdminPlan, allowed_hosts, require_private
 from broker.configuration import digest, load
-from broker.directory.ldap_directory import LdapDirectory
 from broker.ledger.redis_ledger import RedisLedger
 from broker.supervisor.child import Child
 from broker.telemetry.control import ControlClient, ControlServer, control_path
 from broker.telemetry.exposition import Exposition
+from broker.wiring.admin_known import Known
 from broker.wiring.admin_tls import admin_context, renew
 from broker.wiring.clocks import boot_time, civil_time
-from broker.wiring.directory import directory_plan
 from broker.wiring.limits import limits_document
 
 if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
-    from broker.directory.plan import DirectoryPlan
     from broker.policy.capacity import Capacity
     from broker.policy.limits import LimitsDocument
     from broker.settings import Settings
@@ -50,9 +47,7 @@ async def admin(settings: Settings, birth: Birth) -> None:
         operators=settings.admin.operators or "",
         viewers=settings.admin.viewers or "",
     )
-    directory = None
-    if plan.operators or plan.viewers:
-        directory = LdapDirectory(_few(directory_plan(settings.directory)), boot_time)
+    known = Known(settings)
     app = make_app(
         plan,
         ledger,
@@ -60,12 +55,16 @@ async def admin(settings: Settings, birth: Birth) -> None:
         propose=lambda present: proposed(birth.configuration, present),
         clock=boot_time,
         civil=civil_time,
-        directory=directory,
+        directory=known,
+        premises=known.premises,
     )
 
-    async def renew_certificate() -> None:
-        """All that this process keeps of what a reload could change."""
-        wanted = load(birth.configuration).admin.tls
+    async def reload() -> None:
+        """All that this process keeps of what a reload could change; raises with all faults, and
+        then nothing has changed."""
+        changed = load(birth.configuration)
+        wanted = changed.admin.tls
+        await known.use(changed)
         if context is not None and wanted is not None:
             renew(context, wanted)
 
@@ -75,7 +74,7 @@ async def admin(settings: Settings, birth: Birth) -> None:
         control_path(settings.run_dir, "admin"),
         Exposition().render,
         lambda: {"kind": "admin"},
-        {"reload": renew_certificate},
+        {"reload": reload},
     )
     try:
         async with control:
@@ -85,8 +84,7 @@ async def admin(settings: Settings, birth: Birth) -> None:
             await child.stop.wait()
     finally:
         await runner.cleanup()
-        if directory is not None:
-            await directory.close()
+        await known.close()
         await ledger.close()
 
 
@@ -104,8 +102,3 @@ def _name(listening: socket.socket) -> str:
         return f"unix:{address}"
     host, port = address[0], address[1]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _few(plan: DirectoryPlan) -> DirectoryPlan:
-    """Operators are few; employees' logins need the directory more."""
-    return replace(plan, threads=2, queue=8)

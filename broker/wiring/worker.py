@@ -7,6 +7,7 @@ import contextlib
 import gc
 import hashlib
 import logging
+import resource
 from typing import TYPE_CHECKING, Any
 
 from broker.configuration import digest, load
@@ -222,6 +223,11 @@ class _Worker:
             "browsers": statistics.browsers,
             "exchanges": statistics.exchanges,
             "tunnels": statistics.tunnels,
+            "descriptors": {
+                "limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+                "open": statistics.browsers
+                + sum(each.connections for pool in statistics.pools.values() for each in pool),
+            },
             # What must be back where it was once nothing is in flight.
             "held": sum(cell.used for cell in self._spending.all()),
             "streams": sum(
@@ -241,6 +247,8 @@ class _Worker:
                         "healthy": server.healthy and not server.ejected,
                         "in_flight": server.in_flight,
                         "draining": server.draining,
+                        "weight": server.weight,
+                        "most": server.most,
                     }
                     for server in servers
                 ]

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from aiohttp import web
 
-from broker.admin.app import make_app
-from broker.admin.plan import AdminPlan, allowed_hosts
-from broker.cli.main import main
 from broker.ledger.port import SessionRecord, SyncReport
-from broker.telemetry.control import ControlClient
-from tests.support.ledgers import limits_document
+from tests.support.admin_cli import command_line
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from broker.ledger.port import Ledger
-
-    Run = Callable[..., Awaitable[tuple[int, str]]]
-
-TOKEN = "a token of the tests"
+    from tests.support.admin_cli import Run
 
 
 @pytest.fixture
@@ -36,32 +26,8 @@ async def broker(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> AsyncIterator[Run]:
-    """``await broker("status")`` runs a command: its exit code, and all that it wrote."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    port = listening.getsockname()[1]
-    plan = AdminPlan("test", TOKEN, allowed_hosts([f"127.0.0.1:{port}"], []), tmp_path)
-    runner = web.AppRunner(
-        make_app(
-            plan,
-            ledger,
-            ControlClient(),
-            lambda _: limits_document(seats=20),
-            lambda: 0.0,
-            lambda: 0.0,
-        )
-    )
-    await runner.setup()
-    await web.SockSite(runner, listening).start()
-    monkeypatch.setenv("BROKER_ADMIN_URL", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("BROKER_ADMIN_TOKEN", TOKEN)
-
-    async def run(*arguments: str) -> tuple[int, str]:
-        code = await asyncio.to_thread(main, list(arguments))
-        written = capsys.readouterr()
-        return code, written.out + written.err
-
-    yield run
-    await runner.cleanup()
+    async with command_line(ledger, tmp_path, monkeypatch, capsys) as run:
+        yield run
 
 
 async def test_seats_and_waiting_are_seen(broker: Run, ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ from broker.errors import NotFound
 from broker.gateway.plan import DeadlinesPlan
 from broker.gateway.upstream import ServerConnection
 from broker.policy.ejection import EjectionRule
-from tests.support.stage import STALLED, Stage, Wire, get, ok
+from tests.support.stage import STALLED, Stage, Wire, boottime, get, ok
 
 CHUNKED_MINE = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmine\r\n0\r\n\r\n"
 QUICK = DeadlinesPlan(dial=0.3, first_byte=0.4, between_bytes=0.4)
@@ -822,3 +822,25 @@ async def test_nothing_leaks_from_exchanges_ended_at_random() -> None:
             task.cancel()
         await asyncio.gather(serving, *tasks, return_exceptions=True)
     assert stage.gateway.statistics().pools["feed"][0].connections == 0
+
+
+async def test_how_long_an_exchange_held_its_connection_is_counted_once() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        pool = stage.traffic.pool("feed")
+        browser = await stage.browser()
+        await browser.send(get("/", cookie=cookie))
+        backend = await stage.backend.connection()
+        await backend.head()
+        began = boottime()
+        assert (pool.held, stage.spending.cell("feed", "everyone").used) == (0, 1)
+        await asyncio.sleep(0.05)
+        longer = boottime() - began
+        await backend.send(ok(b"done"))
+        await browser.response()
+        await stage.settled()
+        assert pool.held == 1
+        assert longer <= pool.held_seconds < longer + 5
+        await browser.send(get("/.broker/healthz"))
+        await browser.response()
+        assert pool.held == 1, "what asks no server holds none"

@@ -51,12 +51,14 @@ async def test_byte_for_byte_both_ways() -> None:
         assert await browser.exactly(300_000) == b"\x00" * 300_000
         assert stage.gateway.statistics().tunnels == 1
         assert stage.traffic.pool("feed").tunnels == 1
+        assert stage.traffic.figures()["feed"].tunnels == 1
         assert stage.spending.cell("feed", "everyone").used == 1
         backend.close()
         assert await browser.is_closed()
         await stage.settled()
         assert stage.spending.cell("feed", "everyone").used == 0
         assert stage.traffic.pool("feed").tunnels == 0
+        assert stage.traffic.pool("feed").held == 0, "a WebSocket is no exchange"
     line = stage.log.lines[-1]
     assert (line.status, line.sent, line.outcome) == (101, 300_000, "ok")
 

@@ -16,6 +16,7 @@ TOKEN = "a token of some length"
 
 CAPACITY = {
     "version": 7, "digest": "abc", "scale": 6.0, "epoch": "e", "learning": False, "draining": [],
+    "level": "normal", "levels": ["normal"], "open_to": ["sales"], "raises": {}, "caps": [],
     "seats": {
         "limit": 60, "occupied": 48, "called": 2, "waiting": 140,
         "populations": {

@@ -10,6 +10,7 @@ from broker.policy.capacity import GuardRule
 from broker.policy.guard import (
     BOUNDS,
     Figures,
+    Load,
     PoolWatch,
     look,
     open_watch,
@@ -125,7 +126,24 @@ def test_a_worker_that_is_not_known_throughout_makes_it_incomplete(
 def test_opened_anew_it_keeps_what_it_learnt_of_the_times_only() -> None:
     watch = window(figures({0.5: 1000}), baseline=0.1)
     anew = open_watch({"a": Figures()}, 40_000, before=watch)
-    assert anew == PoolWatch(40_000, {"a": Figures()}, whole=True, p95=watch.p95)
+    assert anew == PoolWatch(40_000, {"a": Figures()}, whole=True, p95=watch.p95, load=watch.load)
+
+
+def test_the_load_of_a_whole_window_is_kept_until_the_next() -> None:
+    """Two workers: 90 exchanges held 45 s together in 30 s, 7 WebSockets are open."""
+    before = {"a": Figures(held=10, held_seconds=5.0, tunnels=9), "b": Figures()}
+    after = {
+        "a": Figures(held=70, held_seconds=35.0, tunnels=4),
+        "b": Figures(held=30, held_seconds=15.0, tunnels=3),
+    }
+    watch = look(open_watch(before, 0), after, RULE, None, 30_000)
+    assert watch.verdict == "little", "that is enough to know the load"
+    assert watch.load == Load(90, 3.0, 0.5, 7)
+    assert watch.load.connections == pytest.approx(8.5)
+    blind = look(watch, {"a": after["a"], "b": None}, RULE, None, 60_000)
+    assert (blind.verdict, blind.load) == ("incomplete", watch.load)
+    quiet = look(watch, after, RULE, None, 60_000)
+    assert quiet.load == Load(0, 0.0, 0.0, 7)
 
 
 def test_quantiles() -> None:
