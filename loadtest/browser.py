@@ -7,8 +7,6 @@ step of a login has a name of its own.
 
 from __future__ import annotations
 
-import html
-import re
 import socket
 import ssl
 import time
@@ -21,53 +19,24 @@ import gevent.socket
 import websocket
 from gevent.pool import Pool
 
+from broker.demo import pages
+from broker.demo.pages import AT_A_TIME, NAVIGATION
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from locust.contrib.fasthttp import FastHttpSession
 
-AT_A_TIME = 6
 REDIRECTS = 12
-PASSWORD_FIELD = 'name="password"'
-NAVIGATION = {
-    "Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8",
-    "Accept-Language": "en",
-    "Sec-Fetch-Mode": "navigate",
-    "Sec-Fetch-Dest": "document",
-    "Sec-Fetch-Site": "none",
-    "Upgrade-Insecure-Requests": "1",
-}
 #: Statuses that are an answer, not an error: waiting rooms, refusals, forms sent back.
 SAID = frozenset((200, 204, 206, 302, 303, 304, 307, 308, 403, 503))
-_INPUT = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
-_FORM = re.compile(r'<form method="post" action="([^"]*)"')
-_ASSET = re.compile(r'(?:src|href)="(/(?:static|photos|avatars)/[^"]+)"')
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """What a navigation ended with. ``seconds``: of its last request alone; status 0: no answer."""
+class Page(pages.Page):
+    """``seconds``: of the navigation's last request alone; status 0: no answer."""
 
-    url: str
-    status: int
-    text: str
-    seconds: float
-    retry_after: float | None = None
-
-    @property
-    def asks_for_login(self) -> bool:
-        return PASSWORD_FIELD in self.text
-
-    def hidden(self) -> dict[str, str]:
-        return {name: html.unescape(value) for name, value in _INPUT.findall(self.text)}
-
-    def form_address(self) -> str | None:
-        found = _FORM.search(self.text)
-        return urljoin(self.url, html.unescape(found[1])) if found else None
-
-    def assets(self) -> Iterator[str]:
-        for address in dict.fromkeys(_ASSET.findall(self.text)):
-            yield urljoin(self.url, html.unescape(address))
+    seconds: float = 0.0
 
 
 class Browser:
@@ -112,8 +81,8 @@ class Browser:
                 urljoin(url, where) if 300 <= status < 400 else url,
                 status,
                 (answer.text or "") if readable else "",
-                seconds,
                 float(retry) if retry.isdigit() else None,
+                seconds,
             )
 
     def navigate(
@@ -134,7 +103,7 @@ class Browser:
             if not 300 <= page.status < 400 or page.status == 304:
                 return page
             page = self.request("GET", page.url, then or kind, headers=dict(NAVIGATION))
-        return Page(page.url, 0, "", page.seconds)
+        return Page(page.url, 0, "", seconds=page.seconds)
 
     def assets(self, page: Page, requests: int, warm: int) -> int:
         """What the page needs and the cache has not, six at a time; then as many revalidations as

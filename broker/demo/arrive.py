@@ -23,11 +23,13 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import aiohttp
 
-from broker.demo.browser import PASSWORD_FIELD, Browser, Outcome, Page
+from broker.demo.browser import Browser
 from broker.demo.loopback import client
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+
+    from broker.demo.pages import Outcome, Page
 
 T = TypeVar("T")
 THINK_SECONDS = 6.0
@@ -174,10 +176,10 @@ class Crowd:
         """Log in; a directory that is busy says so on the form, and is asked again later."""
         for attempt in range(1, TRY_AGAIN + 1):
             page = await self._persist(lambda: browser.log_in(name, self._known["password"]))
-            if not (page.status in (429, 503) and PASSWORD_FIELD in page.text):
+            if not (page.status in (429, 503) and page.asks_for_login):
                 break
             await asyncio.sleep((page.retry_after or 2.0) * (attempt + self._dice.random()))
-        return replace(page, status=401) if PASSWORD_FIELD in page.text else page
+        return replace(page, status=401) if page.asks_for_login else page
 
     async def _browse(self, browser: Browser) -> Page:
         """Pages with pauses, until one is not what an employee with a seat gets: that one."""

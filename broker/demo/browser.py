@@ -8,62 +8,17 @@ and chance are the caller's.
 from __future__ import annotations
 
 import asyncio
-import html
-import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urljoin
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from broker.demo.pages import AT_A_TIME, NAVIGATION, Page
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator
 
 
-Outcome = Literal["login", "seated", "waiting", "refused", "failed"]
-PASSWORD_FIELD = 'name="password"'
-AT_A_TIME = 6
-NAVIGATION = {
-    "Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8",
-    "Accept-Language": "en",
-    "Sec-Fetch-Mode": "navigate",
-    "Sec-Fetch-Dest": "document",
-    "Sec-Fetch-Site": "none",
-    "Upgrade-Insecure-Requests": "1",
-    "User-Agent": "demo-arrive",
-}
-_OUTCOMES: dict[int, Outcome] = {503: "waiting", 403: "refused"}
-_INPUT = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
-_FORM = re.compile(r'<form method="post" action="([^"]*)"')
-_ASSET = re.compile(r'(?:src|href)="(/(?:static|photos|avatars)/[^"]+)"')
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What a navigation ended with."""
-
-    url: str
-    status: int
-    text: str
-    retry_after: float | None = None
-
-    @property
-    def outcome(self) -> Outcome:
-        if self.status == 200:
-            return "login" if PASSWORD_FIELD in self.text else "seated"
-        return _OUTCOMES.get(self.status, "failed")
-
-    def hidden(self) -> dict[str, str]:
-        """The hidden inputs of its form."""
-        return {name: html.unescape(value) for name, value in _INPUT.findall(self.text)}
-
-    def form_address(self) -> str | None:
-        found = _FORM.search(self.text)
-        return urljoin(self.url, html.unescape(found[1])) if found else None
-
-    def assets(self) -> Iterator[str]:
-        for address in dict.fromkeys(_ASSET.findall(self.text)):
-            yield urljoin(self.url, html.unescape(address))
+AGENT = {"User-Agent": "demo-arrive"}
 
 
 class Browser:
@@ -76,7 +31,7 @@ class Browser:
 
     async def navigate(self, url: str, form: dict[str, str] | None = None) -> Page:
         """GET, or POST a form, and follow redirects as a browser does."""
-        headers = dict(NAVIGATION)
+        headers = NAVIGATION | AGENT
         method = "GET"
         if form is not None:
             method = "POST"

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from broker.demo.browser import Browser, Page
+from broker.demo.browser import Browser
 from broker.demo.loopback import client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from broker.demo.pages import Page
 
 LONGEST_START = 90.0
 CHECKOUT = Path(__file__).resolve().parents[2]

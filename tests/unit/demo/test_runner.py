@@ -12,8 +12,8 @@ import pytest
 
 from broker.demo import arrive, premises
 from broker.demo.announcement import Voice, welcome
-from broker.demo.browser import Page
 from broker.demo.certificates import certificates
+from broker.demo.pages import Page
 from broker.demo.plan import Plan, Ports, ready_object
 
 PORTS = Ports(ldap=1636, feed=(9001, 9002), wiki=(9003, 9004))
