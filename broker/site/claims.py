@@ -154,19 +154,21 @@ class Admissions:
                 if not other.turn.done():
                     other.turn.set_exception(LedgerAway(error.reason))
             raise
-        except asyncio.CancelledError:  # the others ask again
-            self._asking.extendleft(each for each in reversed(batch) if not each.turn.done())
-            raise
         else:
             for other, answer in zip(batch, answers[1:], strict=True):
                 if not other.turn.done():
                     other.turn.set_result(answer)
             return answers[0]
         finally:
+            # The caller was cancelled, or failed as nobody expected: the others ask again.
+            self._asking.extendleft(each for each in reversed(batch) if not each.turn.done())
             self._hand_over()
 
     def _hand_over(self) -> None:
-        """The first of those who wait carries the next call."""
+        """The first of those who wait carries the next call. Whoever was cancelled and has not run
+        since is no one to carry anything."""
+        while self._asking and self._asking[0].turn.done():
+            self._asking.popleft()
         self._carried = bool(self._asking)
         if self._asking:
             self._asking[0].turn.set_result(None)
