@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from loadtest.measure.overlap import Use
 
 ROLES: tuple[Role, ...] = ("main", "second", "third", "fourth", "quiet")
-ERRORS_SHOWN = 5
 
 
 def charts(evidence: Evidence) -> list[Chart]:

@@ -39,7 +39,9 @@ def exchanges(evidence: Evidence) -> Use:
 
 def limits(evidence: Evidence) -> list[LimitUse]:
     """Those that were known and used, the site's first."""
-    return [each for each in (*_seats(evidence), *_connections(evidence)) if each.limit > 0]
+    return [
+        each for each in (*_seats(evidence), *_connections(evidence)) if each.limit or each.exceeded
+    ]
 
 
 def _seats(evidence: Evidence) -> Iterable[LimitUse]:

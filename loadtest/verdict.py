@@ -38,7 +38,7 @@ def judge(evidence: Evidence) -> Run:
         started=evidence.started,
         seconds=evidence.seconds,
         command=evidence.command,
-        objectives=[*_common(evidence, over), *_of_the_scenario(evidence)],
+        objectives=[*_common(evidence, over if used else None), *_of_the_scenario(evidence)],
         over_admissions=over,
         figures=_figures(evidence, used),
         charts=charts(evidence),
@@ -69,7 +69,7 @@ def judge(evidence: Evidence) -> Run:
     )  # fmt: skip
 
 
-def _common(evidence: Evidence, over: int) -> Iterator[Objective]:
+def _common(evidence: Evidence, over: int | None) -> Iterator[Objective]:
     promised = evidence.plan.objectives
     yield Objective.judge(
         "Pages: 99 % within", evidence.latency("page", 0.99), promised.page_p99, unit="s",

@@ -58,7 +58,6 @@ class Counted:
     url: str
     number: int = 0
     offset: float | None = None
-    in_flight_at_start: int = 0
 
 
 @dataclass(slots=True)

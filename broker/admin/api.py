@@ -18,7 +18,7 @@ from broker.admin.operations import Operation, Parameter, openapi
 from broker.admin.orders import CapacityOrders
 from broker.admin.situation import Foresight
 from broker.admin.tokens import Tokens
-from broker.errors import ConfigurationError, LedgerAway, NotFound, Refused, Stale
+from broker.errors import ConfigurationError, LedgerAway, LedgerLearning, NotFound, Refused, Stale
 from broker.ledger.port import AuditEntry
 from broker.site.orders import Orders
 
@@ -114,7 +114,7 @@ class Api:
         wanted = await body(request)
         server = wanted.pop("server", None)
         if wanted or not isinstance(server, str) or not server:
-            raise Refused('the body is {"server": "http://HOST:PORT"}')
+            raise Refused('the body is {"server": "ADDRESS"}, as configured')
         done = await self._processes.switch_server(server, drained=drained)
         missing = sorted(set((await self._processes.state()).expected()) - set(done))
         await self._record(request, "drained" if drained else "enabled", f"server {server}")
@@ -159,7 +159,10 @@ class Api:
         """A session the ledger does not know may still be honoured by its signature (the ledger
         lost its memory): it is revoked all the same, and the answer says so."""
         session_id = request.match_info["id"]
-        known = await self._ledger.session(session_id) is not None
+        try:
+            known = await self._ledger.session(session_id) is not None
+        except LedgerLearning:
+            known = False
         number = await self._ledger.revoke("session", session_id)
         await self._record(request, "revoked", f"session {session_id}")
         return web.json_response({"revocation": number, "known": known})
@@ -174,7 +177,8 @@ class Api:
             number = await self._ledger.revoke(_SELECTORS[selector], subject)
         else:
             raise Refused("say whose: employee=NAME, population=NAME or everybody=yes")
-        await self._record(request, "revoked", f"sessions of {subject or selector}")
+        whose = "everybody" if selector == "everybody" else f"{selector} {subject}"
+        await self._record(request, "revoked", f"sessions of {whose}")
         return web.json_response({"revocation": number})
 
     async def reload(self, request: web.Request) -> web.Response:
@@ -185,7 +189,9 @@ class Api:
         if wanted or not isinstance(publish, bool):
             raise Refused('the body is {} or {"publish": true}')
         if not publish:
-            return web.json_response(await self._reloaded())
+            done = await self._reloaded()
+            await self._record(request, "reloaded", "the configuration of this host")
+            return web.json_response(done)
         seen = version(request)
         if seen is None:
             return problem(428, 'publishing needs If-Match: "VERSION" as seen in /api/v1/capacity')

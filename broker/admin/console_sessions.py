@@ -89,8 +89,11 @@ class ConsoleSessions:
         return code
 
     async def take_link(self, code: str) -> Caller | None:
-        """Whom the code is for, once; the token it was made with must still be good."""
+        """Whom the code is for, once; the token it was made with must still be good, a member of
+        the directory still be one."""
         caller, ends = self._links.pop(code, (None, 0.0))
         if caller is None or self._clock() >= ends:
             return None
-        return await self._callers.with_key(caller.key) if caller.key else caller
+        if caller.key:
+            return await self._callers.with_key(caller.key)
+        return None if self._members is None else await self._members.still(caller)

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from broker.admin import views
 from broker.admin.operations import Operation, Parameter
-from broker.errors import Busy, DirectoryAway, LedgerAway, LedgerLearning, Refused
+from broker.errors import Busy, DirectoryAway, LedgerAway, Refused
 from broker.policy import explaining
 from broker.policy.populations import match
 
@@ -95,7 +95,7 @@ class Explain:
         findings.append(explaining.address(place))
         if usage is None:
             text = "not known: the ledger does not answer; who has a seat works on, nobody new"
-            findings.append(explaining.Finding("seat", None, text))
+            findings.append(explaining.Finding("seat", None, text, known=False))
         elif not place.portal:
             findings.append(explaining.sessions(len(records)))
             findings += _of_ledger(usage, seat, population, place)
@@ -123,11 +123,12 @@ class Explain:
     async def _look_up(self, typed: str) -> tuple[Employee | None, Finding | None]:
         if self._directory is None:
             text = "not known: this process has no directory to ask"
-            return None, explaining.Finding("directory", None, text)
+            return None, explaining.Finding("directory", None, text, known=False)
         try:
             return await self._directory.lookup(typed), None
         except (Busy, DirectoryAway) as error:
-            return None, explaining.Finding("directory", None, f"not known: {error.reason}")
+            text = f"not known: {error.reason}"
+            return None, explaining.Finding("directory", None, text, known=False)
 
     async def _books(
         self, name: str
@@ -135,7 +136,7 @@ class Explain:
         try:
             usage = await self._ledger.usage()
             return usage, await self._ledger.look(name), await self._ledger.sessions(name)
-        except (LedgerAway, LedgerLearning):
+        except LedgerAway:
             return None, None, ()
 
     def operations(self) -> tuple[Operation, ...]:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 EVERY = 1.0  # seconds
 _MOST_VIEWERS = 64
-_PORTAL = "portal"  # the broker's own pool
 
 
 class Live:
@@ -120,15 +119,11 @@ class Live:
             return None if self._over else (self._number, self._told)
 
     async def _readings(self) -> Readings:
-        """Of the applications' pools: the portal answers 503 to whoever must wait, as it should."""
         try:
             told = await self._ledger.figures()
         except LedgerAway:
             return {}
-        return {
-            who: {pool: figures for pool, figures in pools.items() if pool != _PORTAL}
-            for who, (_, pools) in told.items()
-        }
+        return {who: pools for who, (_, pools) in told.items()}
 
     async def _logins(self) -> Mapping[str, float]:
         """By outcome, as this host's portal counts them."""

@@ -3,11 +3,12 @@ the directory and kept nowhere."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from broker.admin.callers import Caller
-from broker.errors import AccountRefused, Busy, DirectoryAway, WrongPassword
+from broker.errors import AccountRefused, BrokerError, Busy, DirectoryAway, WrongPassword
 from broker.policy.populations import normal_dn
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from broker.directory.port import Directory
     from broker.ledger.port import AdminRole
 
+_log = logging.getLogger(__name__)
 _WRONG_IN_A_ROW = 5
 _PAUSE = 60.0  # seconds
 _MOST_NAMES = 1000
@@ -44,14 +46,18 @@ class Members:
         """Raises WrongPassword, AccountRefused (also for who is in none of the groups), Busy,
         DirectoryAway."""
         tries = self._tries_of(username)
-        if self._clock() < tries.until:
-            raise Busy("too many wrong passwords for this name; try again in a minute")
+        if tries is None or self._clock() < tries.until or tries.wrong >= _WRONG_IN_A_ROW:
+            raise Busy("too many wrong passwords; try again in a minute")
+        tries.wrong += 1  # before it is known to be: many at once are many
         try:
             employee = await self._directory.login(username, password)
         except WrongPassword:
-            tries.wrong += 1
             if tries.wrong >= _WRONG_IN_A_ROW:
                 tries.wrong, tries.until = 0, self._clock() + _PAUSE
+                _log.warning("console: five wrong passwords in a row for one name: it must pause")
+            raise
+        except BrokerError:
+            tries.wrong = max(0, tries.wrong - 1)
             raise
         tries.wrong = 0
         caller = self._caller(employee.name, employee.groups)
@@ -73,10 +79,17 @@ class Members:
         role = next((role for role, group in self._roles if group in member_of), None)
         return None if role is None else Caller(name + _SUFFIX, role)
 
-    def _tries_of(self, username: str) -> _Tries:
+    def _tries_of(self, username: str) -> _Tries | None:
+        """None: so many names were tried that a new one must wait. No pause that runs is forgotten
+        for it."""
         name = username.strip().casefold()[:256]
         if name not in self._tries and len(self._tries) >= _MOST_NAMES:
-            del self._tries[next(iter(self._tries))]
+            now = self._clock()
+            free = (each for each, tries in self._tries.items() if tries.until <= now)
+            over = next(free, None)
+            if over is None:
+                return None
+            del self._tries[over]
         return self._tries.setdefault(name, _Tries())
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.admin.merge import Merger, Page
-from broker.errors import LedgerAway, LedgerLearning
+from broker.errors import LedgerAway
 from broker.policy.levels import raises
 from broker.telemetry import names
 from broker.telemetry.exposition import Exposition
@@ -41,7 +41,7 @@ class Metrics:
         workers = sum(1 for page in pages if page.process.startswith("worker-"))
         try:
             usage = await self._ledger.usage()
-        except (LedgerAway, LedgerLearning):
+        except LedgerAway:
             usage = None
         pages.append(Page("ledger", "", ledger_page(usage, workers)))
         return self._merger.merge(pages)

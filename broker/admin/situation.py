@@ -29,7 +29,7 @@ SHORTER_IDLE_MS = (600_000, 300_000)
 
 
 class Foresight:
-    """Asks for everything at once, and works it out in a thread: 80,000 who wait take a second."""
+    """Asks for everything at once, and works it out in a thread: 80,000 who wait take 2.5 s."""
 
     def __init__(self, ledger: Ledger, processes: Processes) -> None:
         self._ledger = ledger

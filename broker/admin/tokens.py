@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from broker.admin.callers import Callers
     from broker.ledger.port import AdminRole, Ledger
 
+STEWARD = "steward"
+"""Whose name no token may have: the audit trail would tell a lie."""
 _log = logging.getLogger(__name__)
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}"
 _ROLES: dict[str, AdminRole] = {"viewer": "viewer", "operator": "operator"}
@@ -117,6 +119,8 @@ def _read(wanted: dict[str, Any]) -> tuple[str, AdminRole, float | None]:
     name, role, lasts = wanted.get("name"), wanted.get("role"), wanted.get("lasts")
     if not isinstance(name, str) or not re.fullmatch(_NAME, name):
         raise Refused("a name is up to 63 of the letters a-z A-Z 0-9 . _ @ -, such as ci-nightly")
+    if name == STEWARD:
+        raise Refused(f"{STEWARD} is who ends raises and drives ramps: take another name")
     if not isinstance(role, str) or role not in _ROLES:
         raise Refused("a role is viewer (sees everything, changes nothing) or operator")
     if lasts is None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from broker.admin.processes import HostState
     from broker.ledger.port import SeatAnswer, SessionRecord, Usage, WorkerView
-    from broker.policy.limits import Share
+    from broker.policy.shares import Share
 
 Json = dict[str, Any]
 

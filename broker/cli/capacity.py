@@ -253,7 +253,7 @@ def _carry_out(
         ended = _ramp_ended(api, what, order, done, quiet=True) if wait else None
         told = {"acknowledged_seconds": round(took, 3), "missing": missing}
         show_json({**done, **told} | ({} if ended is None else {"ended": ended}))
-        return _code(ended)
+        return DONE if ended is None or capacity_wait.arrived(ended) else REFUSED
     if missing:
         click.echo(
             f"Version {done['version']}; not yet in force on {', '.join(missing)}.", err=True
@@ -266,7 +266,7 @@ def _carry_out(
         return DONE
     ended = _ramp_ended(api, what, order, done, quiet=False)
     click.echo(capacity_wait.outcome(ended))
-    return _code(ended)
+    return DONE if capacity_wait.arrived(ended) else REFUSED
 
 
 def _ramp_ended(
@@ -279,10 +279,6 @@ def _ramp_ended(
     if change is None:  # level normal: nothing climbs, it is as configured
         return {"state": "reached", "target": done["after"]["scale"]}
     return capacity_wait.follow(api, scope, change["raise"], quiet=quiet)
-
-
-def _code(ended: dict[str, Any] | None) -> int:
-    return DONE if ended is None or ended["state"] == "reached" else REFUSED
 
 
 def _steer(api: AdminClient, what: str, pool: str | None, reason: str, *, as_json: bool) -> None:

@@ -21,6 +21,7 @@ from broker.gateway.health import Unwell, ask
 from broker.gateway.upstream import told
 from broker.ledger.requirements import faults
 from broker.telemetry.control import control_path
+from broker.wiring.admin_tls import admin_context
 from broker.wiring.clocks import boot_time
 from broker.wiring.directory import directory_plan
 from broker.wiring.gateway import health_plan, listener_certificates, server_plans
@@ -67,6 +68,13 @@ def _certificates(settings: Settings) -> Iterator[Finding]:
     for listener in settings.listeners:
         if listener.tls is not None:
             yield from _listener_certificates(listener, hosts)
+    if settings.admin.tls is not None:
+        what = f"admin {settings.admin.address}"
+        try:
+            admin_context(settings.admin.tls)
+            yield _expiry(what, read_chain(settings.admin.tls.certificate))
+        except ConfigurationError as error:
+            yield Finding(what, "fault", error.reason)
 
 
 def _listener_certificates(listener: Listener, hosts: list[str]) -> Iterator[Finding]:

@@ -36,7 +36,7 @@ def list_servers(api: AdminClient, *, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @api_options
 def drain_server(api: AdminClient, server: str, *, yes: bool, as_json: bool) -> None:
-    """Give SERVER (http://HOST:PORT as configured) no new exchanges; those in flight go on.
+    """Give SERVER (its address as configured) no new exchanges; those in flight go on.
 
     Holds for this host until the server is enabled, over restarts of the broker too.
     """

@@ -37,6 +37,8 @@ def admin(draft: Draft) -> Found:
         return
     if draft.admin.tls is None and not _local(draft.admin.address):
         yield ("admin", "address"), "should be loopback or a Unix socket: elsewhere it needs tls"
+    if draft.admin.tls is not None and draft.admin.address.startswith("unix:"):
+        yield ("admin", "tls"), "is of no use on a Unix socket, which never leaves this host"
     if len(draft.admin.token.get_secret_value()) < 16:
         yield ("admin", "token"), "is shorter than 16 characters"
     taken = {listener.address for listener in draft.listeners.values()}

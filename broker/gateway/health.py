@@ -41,7 +41,7 @@ async def watch(server: Server, plan: HealthPlan) -> None:
             addresses = await server.where(plan.timeout)
         except NameUnknown as error:
             # Nothing is held against it, but there is nowhere to send a request to.
-            addresses, good, bad, why = [], 0, plan.unhealthy_after, str(error)
+            good, bad, why = 0, plan.unhealthy_after, str(error)
         else:
             try:
                 await ask(server.plan, plan, addresses)
@@ -91,7 +91,7 @@ async def _open(
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     if server.path:
         return await asyncio.open_unix_connection(server.path)
-    name = None if server.tls is None else server.server_name or server.host
+    name = None if server.tls is None else server.server_name
     for address in addresses[:-1]:
         try:
             async with asyncio.timeout(seconds / len(addresses)):

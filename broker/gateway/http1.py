@@ -167,9 +167,9 @@ class HeadReader:
         if len(target) + len(method) > self._target_limit:
             raise ProtocolViolation("the request line is too long", 414)
         if first:
-            known = self._young.get(rest) or self._old.get(rest)
+            known = self._young.get(rest)
             if known is None:
-                known = self._fields(rest)
+                known = self._old.get(rest) or self._fields(rest)
                 if len(self._young) < MOST_RECENT:
                     self._young[rest] = known
         elif known is None or len(rest) + 4 != len(known.tail) or not known.tail.startswith(rest):

@@ -63,9 +63,10 @@ class HealthPlan:
 @dataclass(frozen=True, slots=True)
 class ServerPlan:
     """One server of a pool. ``path`` is a Unix socket; without it ``host`` and ``port`` count.
-    ``tls``: how it is spoken to when its address says https; ``server_name``: what its certificate
-    must be made out to. ``weight``: its part of the load beside the others. ``most``: exchanges in
-    flight to it from this worker; None: as many as the grant allows."""
+    ``secure``: its address says https; ``tls``: how it is spoken to then; ``server_name``: what
+    its certificate must be made out to, its host unless it is said. ``weight``: its part of the
+    load beside the others. ``most``: exchanges in flight to it from this worker; None: as many as
+    the grant allows."""
 
     name: str
     host: str = ""
@@ -90,7 +91,8 @@ class ServerPlan:
         secure = parts.scheme == "https"
         if not (secure or parts.scheme == "http") or not parts.hostname or parts.path not in "/":
             raise ValueError(f"{address}: a server is http[s]://HOST:PORT or unix:PATH")
-        return cls(address, parts.hostname, parts.port or (443 if secure else 80), secure=secure)
+        port = parts.port or (443 if secure else 80)
+        return cls(address, parts.hostname, port, secure=secure, server_name=parts.hostname)
 
     @property
     def authority(self) -> str:

@@ -158,13 +158,13 @@ class Pool:
         """A new connection, to one of the server's addresses after the other. Raises OSError, or
         TimeoutError after the pool's dial deadline. That its name cannot be resolved, or that we
         have no descriptor left, says nothing of the server; anything else does."""
+        clock = self.ground.clock
+        ends = clock() + self.deadlines.dial
         try:
             addresses = await server.where(self.deadlines.dial)
         except NameUnknown:
             self.traffic.dial_failures += 1
             raise
-        clock = self.ground.clock
-        ends = clock() + self.deadlines.dial
         for left in range(len(addresses), 0, -1):
             address = addresses[-left]
             try:
@@ -195,7 +195,7 @@ class Pool:
                 elif plan.tls is not None:
                     await loop.create_connection(
                         lambda: connection, address, plan.port, ssl=plan.tls,
-                        server_hostname=plan.server_name or plan.host,
+                        server_hostname=plan.server_name,
                     )  # fmt: skip
                 else:
                     await loop.create_connection(lambda: connection, address, plan.port)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from broker.gateway.addresses import Addresses, is_name
 from broker.gateway.deadlines import NO_SLOT
-from broker.gateway.ground import BUFFER
 from broker.gateway.outbox import Connection
 from broker.policy.ejection import Standing, can_spare
 
@@ -80,7 +79,6 @@ class ServerConnection(Connection):
             self.made = True
             if transport.get_extra_info("ssl_object") is not None:
                 self.secure = True
-                self.transport.set_write_buffer_limits(high=BUFFER)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self.ground.view
@@ -221,7 +219,7 @@ class Server:
         able = [each for each in pool.servers if each.healthy and not each.draining]
         left = sum(not each.ejected for each in able if each is not self)
         spared = can_spare(left, len(able))
-        if self.standing.failed(pool.ground.clock(), pool.plan.ejection, others=spared):
+        if self.standing.failed(pool.ground.clock(), pool.plan.ejection, spared=spared):
             pool.unsettled = self.ejected = True
             self.close_idle()
             _log.warning("server %s fails requests: ejected for a while", self.name)

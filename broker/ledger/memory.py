@@ -137,7 +137,7 @@ class MemoryLedger:
         state.grants.put_limits(published)
         if entry is not None:
             self.stewards.record(entry, published.number)
-        if first_start:
+        if first_start and not state.grants.remembered:
             state.grants.start_first()
             self.seats.ticket_base = 0
         self.seats.run_calls()

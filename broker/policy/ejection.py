@@ -49,13 +49,13 @@ class Standing:
         """A request was answered."""
         self.failures = 0
 
-    def failed(self, now: float, rule: EjectionRule, *, others: bool) -> bool:
-        """A request was not. True when that ejects the server; never unless ``others`` are left.
+    def failed(self, now: float, rule: EjectionRule, *, spared: bool) -> bool:
+        """A request was not. True when that ejects the server; never unless it can be ``spared``.
         What was under way when it was ejected is not held against it twice."""
         if self.is_out(now):
             return False
         self.failures += 1
-        if self.failures < rule.failures or not others:
+        if self.failures < rule.failures or not spared:
             return False
         held_out = now - self._since > self._pause
         self._pause = rule.pause if held_out else min(rule.longest, self._pause * 2)

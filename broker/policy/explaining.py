@@ -22,11 +22,12 @@ Standing = Literal["seated", "waiting", "called", "not_admitted", "learning", "g
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``what``: the step. ``passes``: None where it decides nothing or is not known."""
+    """``what``: the step. ``passes``: None where it decides nothing, or is not ``known``."""
 
     what: str
     passes: bool | None
     text: str
+    known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def address(place: Place) -> Finding:
 def servers(seen: Sequence[ServerSeen]) -> Finding:
     """Of the pool, on this host."""
     if not seen:
-        return Finding("servers", None, "not known: no worker of this host answers")
+        return Finding("servers", None, "not known: no worker of this host answers", known=False)
     told = ", ".join(f"{each.name} {_state(each)} with {each.in_flight} in flight" for each in seen)
     usable = any(each.healthy and not each.draining for each in seen)
     return Finding("servers", usable, told if usable else f"none can be used: {told}")
@@ -161,7 +162,7 @@ def verdict(findings: Sequence[Finding]) -> tuple[bool | None, str]:
     for finding in findings:
         if finding.passes is False:
             return False, f"does not get in: {finding.what}: {finding.text}"
-    unknown = [f.what for f in findings if f.passes is None and f.text.startswith("not known")]
+    unknown = [finding.what for finding in findings if not finding.known]
     if unknown:
         return None, f"gets in as far as is known; not known: {', '.join(unknown)}"
     return True, "gets in"

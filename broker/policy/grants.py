@@ -26,10 +26,12 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from broker.policy.limits import LimitsDocument, PoolLimits, Share
+from broker.policy.shares import PoolLimits, Share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from broker.policy.limits import LimitsDocument
 
 Cell = tuple[str, str]
 """(pool, population)."""

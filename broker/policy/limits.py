@@ -12,9 +12,7 @@ from collections.abc import Mapping  # noqa: TC003  # the ledger decodes the doc
 from dataclasses import dataclass, field
 
 from broker.policy.capacity import Capacity  # noqa: TC001
-from broker.policy.shares import PoolLimits, PopulationLimits, Share
-
-__all__ = ["LimitsDocument", "PoolLimits", "PopulationLimits", "Share"]
+from broker.policy.shares import PoolLimits, PopulationLimits  # noqa: TC001
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from broker.policy.limits import LimitsDocument, PopulationLimits
+    from broker.policy.limits import LimitsDocument
+    from broker.policy.shares import PopulationLimits
 
 
 def guarantee(population: PopulationLimits) -> int:

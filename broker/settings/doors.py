@@ -20,7 +20,8 @@ from broker.settings.scalars import (
 
 
 class Certificate(Model):
-    """One certificate chain and its key, PEM. The first one answers clients without SNI."""
+    """One certificate chain and its key, PEM. The first answers clients that name no host, or one
+    that no certificate is made out to."""
 
     certificate: ReadableFile
     """The chain, leaf first."""
@@ -81,7 +82,8 @@ class Door(Model):
 
 
 class AdminTls(Model):
-    """TLS of the operators' listener. Renewed files are taken over by a reload."""
+    """TLS of the operators' listener. A renewed certificate is taken over by a reload; what clients
+    must show, and `minimum`, only by a restart."""
 
     certificate: ReadableFile
     """The chain, leaf first."""

@@ -90,7 +90,9 @@ class Orders:
         try:
             while count := await self._ledger.evict_idle(most=EVICT_AT_ONCE):
                 ended += count
-            entry = AuditEntry(author, "evicted", f"{ended} idle seats", reason)
+            capacity = done.after.capacity
+            after = "" if capacity is None else in_words(capacity)
+            entry = AuditEntry(author, "evicted", f"{ended} idle seats", reason, after, after)
             await self._ledger.record(entry)
         except LedgerAway as away:
             _log.warning("%s evicted %d idle seats; then: %s", author, ended, away.reason)

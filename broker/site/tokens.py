@@ -187,7 +187,7 @@ class Tokens:
 
     def ticket_cookie(self, ticket: TicketClaims) -> str:
         """The value of ``__Host-broker-ticket``. Whether it is too old is for the ledger to say, in
-        ledger time; its own end is only a broom."""
+        ledger time; ``exp`` is there because every token has one, and is not looked at."""
         now = int(self._now())
         return self._sign(
             {

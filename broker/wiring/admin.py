@@ -64,9 +64,10 @@ async def admin(settings: Settings, birth: Birth) -> None:
         then nothing has changed."""
         changed = load(birth.configuration)
         wanted = changed.admin.tls
-        await known.use(changed)
+        taking = known.read(changed)
         if context is not None and wanted is not None:
             renew(context, wanted)
+        await known.use(*taking)
 
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN)
     await runner.setup()

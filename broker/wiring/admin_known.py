@@ -24,15 +24,19 @@ class Known:
     """A directory (``directory.port``) that a reload replaces, and the premises of ``explain``."""
 
     def __init__(self, settings: Settings) -> None:
-        self._premises = premises(settings)
-        self._directory = _directory(settings)
+        self._premises, self._directory = self.read(settings)
 
     def premises(self) -> Premises:
         return self._premises
 
-    async def use(self, settings: Settings) -> None:
-        """Another configuration. Raises ConfigurationError, and then nothing has changed."""
-        self._premises, directory = premises(settings), _directory(settings)
+    @staticmethod
+    def read(settings: Settings) -> tuple[Premises, LdapDirectory]:
+        """What ``use`` takes. Raises ConfigurationError."""
+        return premises(settings), _directory(settings)
+
+    async def use(self, premises: Premises, directory: LdapDirectory) -> None:
+        """Those of another configuration."""
+        self._premises = premises
         former, self._directory = self._directory, directory
         await former.close()
 

@@ -27,9 +27,8 @@ def admin_context(tls: AdminTls) -> ssl.SSLContext:
 
 
 def renew(context: ssl.SSLContext, tls: AdminTls) -> None:
-    """The files as they are now, from the next handshake on. Raises ConfigurationError, and then
-    nothing has changed."""
-    admin_context(tls)
+    """The certificate as it is now, from the next handshake on; authorities and lowest version are
+    those of the start, because a context that trusts somebody cannot forget it again. Raises
+    ConfigurationError, and then nothing has changed."""
+    load_certified(tls.certificate, tls.key)
     context.load_cert_chain(tls.certificate, tls.key)
-    if tls.client_ca is not None:
-        context.load_verify_locations(tls.client_ca)

@@ -116,7 +116,7 @@ def server_plans(pool: Pool) -> tuple[ServerPlan, ...]:
             replace(
                 plan,
                 tls=context if plan.secure else None,
-                server_name=pool.tls.server_name or plan.host,
+                server_name=pool.tls.server_name or plan.server_name,
                 weight=server.weight,
                 most=server.max_connections,
             )
@@ -174,7 +174,7 @@ def require_usable_certificates(settings: Settings) -> None:
 
 def servers_context(pool: Pool) -> ssl.SSLContext | None:
     """For the servers of a pool that speak TLS; None when none does. Raises ConfigurationError."""
-    if not any(server.address.startswith("https://") for server in pool.servers):
+    if not any(ServerPlan.parse(server.address).secure for server in pool.servers):
         return None
     tls = pool.tls
     return server_context(tls.ca, tls.minimum, tls.certificate, tls.key)

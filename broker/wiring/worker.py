@@ -32,7 +32,7 @@ from broker.telemetry.exposition import Exposition
 from broker.telemetry.loop_lag import LoopLag
 from broker.telemetry.traffic import Traffic
 from broker.wiring.clocks import boot_time, civil_time
-from broker.wiring.gateway import gateway_plan, listener_certificates, listener_plan
+from broker.wiring.gateway import PORTAL, gateway_plan, listener_certificates, listener_plan
 
 if TYPE_CHECKING:
     import socket
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.gateway.plan import ListenerPlan
+    from broker.policy.guard import Figures
     from broker.settings import Settings
     from broker.wiring.processes import Birth
 
@@ -100,7 +101,7 @@ class _Worker:
             boot_time,
         )
         self._steward = Steward(
-            birth.incarnation, self._ledger, self._sync, self._traffic.figures, civil_time
+            birth.incarnation, self._ledger, self._sync, self._figures, civil_time
         )
         self._gateway = Gateway(
             gateway_plan(settings),
@@ -170,6 +171,12 @@ class _Worker:
             plan = listener_plan(listener)
             listening += [(sock, plan, context) for sock in child.sockets[index]]
         return listening
+
+    def _figures(self) -> dict[str, Figures]:
+        """By pool, for the guard: the portal's pages are no part of what a raise is judged by."""
+        told = self._traffic.figures()
+        told.pop(PORTAL, None)
+        return told
 
     async def _reload(self) -> None:
         """Take the routes, pools, doors and certificates of the file as it is now; raises with all

@@ -19,6 +19,7 @@ from rich.console import Console
 from loadtest.bench import machine, report
 from loadtest.bench.case import Bench
 from loadtest.bench.cases import load
+from loadtest.bench.peers import Missing
 
 
 def main() -> int:
@@ -33,7 +34,7 @@ def main() -> int:
         parser.error(f"no such case: {', '.join(unknown)}; there are: {', '.join(cases)}")
     machine.descriptors()
     console = Console(soft_wrap=True)
-    document: dict[str, Any] = {"cases": {}, "verdicts": {}, "missing": []}
+    document: dict[str, Any] = {"cases": {}, "verdicts": {}, "missing": [], "failed": {}}
     verdicts: list[report.Verdict] = []
     began = time.monotonic()
     for number, name in enumerate(wanted, 1):
@@ -42,7 +43,14 @@ def main() -> int:
         console.print(f"[{number}/{len(wanted)}, {took:.0f} s] {name} ...", highlight=False)
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             Path(folder).chmod(0o711)  # nginx started by root reads files as somebody else
-            result = case.run(Bench(Path(folder), console, document["missing"]))
+            try:
+                result = case.run(Bench(Path(folder), console, document["missing"]))
+            except (Missing, RuntimeError, OSError) as error:
+                # The other cases are worth their time all the same.
+                document["failed"][name] = str(error)
+                verdicts.append(report.Verdict(name, "", case.unit, 0.0, None, None))
+                console.print(f"  failed: {error}", style="bold red", highlight=False)
+                continue
         judged = report.judge(case, result)
         verdicts += judged
         document["cases"][name] = report.figures(case, result)

@@ -63,7 +63,10 @@ def ask(sock: socket.socket, said: bytes) -> tuple[int, bytes]:
     status = int(head[9:12])
     left = 0 if status in (101, 204, 304) else _length(head) - len(body)
     while left > 0:
-        left -= len(sock.recv(min(left, 65_536)))
+        piece = sock.recv(min(left, 65_536))
+        if not piece:
+            raise RuntimeError(f"the proxy closed with {left} bytes to come")
+        left -= len(piece)
     return status, head
 
 
@@ -118,7 +121,10 @@ def echo(target: Target, held: list[socket.socket], seconds: float) -> Sample:
             sock.send(MESSAGE)
         under_way = len(held)
         while under_way:
-            for fd, _ in poll.poll(5):
+            ready = poll.poll(5)
+            if not ready:
+                raise RuntimeError(f"{target.name} echoes nothing for 5 s")
+            for fd, _ in ready:
                 data = by_fd[fd].recv(4096)
                 if not data:
                     raise RuntimeError(f"{target.name} closed a WebSocket")

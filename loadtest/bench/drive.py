@@ -8,6 +8,7 @@ connection carries one exchange at a time; what finds none free waits for one, a
 from __future__ import annotations
 
 import gc
+import math
 import select
 import time
 from collections import deque
@@ -88,7 +89,7 @@ class Outcome:
     def percentile(self, share: float) -> float:
         """In milliseconds. Raises RuntimeError when so many were refused that there is none."""
         ordered = sorted(self.latencies)
-        found = ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1e3
+        found = ordered[max(0, math.ceil(len(ordered) * share) - 1)] * 1e3
         if found == float("inf"):
             raise RuntimeError(f"too much was refused, at last {self.refusal[:300]!r}")
         return found

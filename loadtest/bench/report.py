@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One bound: ``got`` is None when the peer is missing, and then the must is not met."""
+    """One bound: ``got`` is None when the peer is missing or the case failed, and then the must is
+    not met."""
 
     case: str
     peer: str

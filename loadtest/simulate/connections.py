@@ -67,7 +67,6 @@ class Figures:
     refused_by_second: list[int] = field(default_factory=list)
     begun: int = 0
     refused: int = 0
-    waited: int = 0
     highest_used: int = 0
     over_admissions: int = 0
     syncs: int = 0
@@ -219,7 +218,8 @@ class Fleet:
             if loss is not None and since >= loss.at:
                 if not self._lost:
                     self._lose_host(now)
-                if not buried and since >= loss.at + (loss.tombstone_after or math.inf):
+                after = math.inf if loss.tombstone_after is None else loss.tombstone_after
+                if not buried and since >= loss.at + after:
                     buried = True
                     for worker in self._lost:
                         self._grants.bury(worker.incarnation, round(now * 1000))
@@ -269,9 +269,7 @@ class Fleet:
         accepted = worker.book.accept(reply)
         if accepted is Accepted.EPOCH or worker.book.due:
             worker.short = True
-        begun = worker.serve(now)
-        self.figures.begun += begun
-        self.figures.waited += begun
+        self.figures.begun += worker.serve(now)
 
     def _lose_host(self, now: float) -> None:
         """Its connections break; its WebSockets come back elsewhere."""

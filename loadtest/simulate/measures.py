@@ -31,11 +31,8 @@ class Measures:
         # Of those who stayed on the page; ``asked`` says when they came.
         self.waits = {name: array("q") for name in populations}
         self.asked = {name: array("q") for name in populations}
-        self.waits_of_leavers = {name: array("q") for name in populations}
-        self.first_seats = {name: array("q") for name in populations}
         self.still_waiting = {name: array("q") for name in populations}
         self.not_admitted = dict.fromkeys(populations, 0)
-        self.left = dict.fromkeys(populations, 0)
         self.unclaimed = 0
         self.reclaimed = 0
         self.interrupted = 0
@@ -45,17 +42,10 @@ class Measures:
         self._busy = [0] * (ends_ms // sample_ms + 2)
         self._views = [0] * (ends_ms // sample_ms + 2)
 
-    def seated(self, population: str, asked_ms: int, wait_ms: int, *, left: bool) -> None:
-        """Somebody got a seat after ``wait_ms``; ``left``: had closed the page in between."""
-        if left:
-            self.waits_of_leavers[population].append(wait_ms)
-            return
+    def seated(self, population: str, asked_ms: int, wait_ms: int) -> None:
+        """Somebody who stayed on the page got a seat after ``wait_ms``."""
         self.waits[population].append(wait_ms)
         self.asked[population].append(asked_ms)
-
-    def first_seat(self, population: str, ms: int) -> None:
-        """The first seat of the day, counted from the first wish, also when told no at first."""
-        self.first_seats[population].append(ms)
 
     def unserved(self, population: str, wait_ms: int) -> None:
         """Still waits when the simulation ends."""

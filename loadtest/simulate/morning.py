@@ -142,8 +142,6 @@ class Morning:
         if self.book.holds(employee.name):
             self._begins(employee, now)
             return
-        if employee.first_ms is None:
-            employee.first_ms = now
         if employee.asked_ms is None:
             employee.asked_ms = now
         answer = self.book.admit(employee.name, employee.population, now)
@@ -162,10 +160,8 @@ class Morning:
         else:
             self._count_one_more()
         asked = now if employee.asked_ms is None else employee.asked_ms
-        self.measures.seated(employee.population, asked, now - asked, left=employee.left_once)
-        if employee.first_ms is not None and employee.first_ms >= 0:
-            self.measures.first_seat(employee.population, now - employee.first_ms)
-            employee.first_ms = -1
+        if not employee.left_once:
+            self.measures.seated(employee.population, asked, now - asked)
         employee.asked_ms = None
         employee.left_once = False
         self._begins(employee, now)
@@ -195,13 +191,12 @@ class Morning:
         habits = self._habits
         last_poll = now - round(employee.random() * habits.poll_seconds * 1000)
         employee.away = employee.left_once = True
-        self.measures.left[employee.population] += 1
         self.book.falls_silent(employee.name, last_poll)
         self._plan(max(now, last_poll + self.book.limits.absent_ms + 1), ABSENT, employee)
         if employee.random() < habits.come_back:
             self._plan(now + employee.after(habits.away), RETURN, employee)
         else:
-            employee.asked_ms = None  # gone for today, counted as left
+            employee.asked_ms = None  # gone for today
 
     # --- what the book decides
 

@@ -141,7 +141,7 @@ def _figures(done: Simulated) -> list[Figure]:
                 name="Lost host strands",
                 value=100 * max(done.lost.dead, default=0) / max(1, done.lost.limit),
                 unit="%",
-                text=f"of the connections; {done.lost.refused:,} requests refused in a minute",
+                text=f"of the connections; {done.lost.refused:,} requests refused meanwhile",
             )
         )
     return figures

@@ -78,7 +78,7 @@ class Employee:
     """
 
     __slots__ = (
-        "_number", "_seed", "_state", "_visits", "asked_ms", "away", "first_ms", "left_once",
+        "_number", "_seed", "_state", "_visits", "asked_ms", "away", "left_once",
         "logs_out", "name", "pause_ms", "population", "rest", "turn", "views",
     )  # fmt: skip
 
@@ -95,7 +95,6 @@ class Employee:
         self.logs_out = False
         self.pause_ms = 0
         self.asked_ms: int | None = None
-        self.first_ms: int | None = None
         self.away = False
         self.left_once = False
 

@@ -80,10 +80,6 @@ class SeatBook:
     def ticket(self, name: str) -> Ticket | None:
         return self._tickets.get(name)
 
-    @property
-    def occupied(self) -> int:
-        return len(self._seats)
-
     def admit(self, name: str, population: str, now: int) -> str:
         """As ``Ledger.admit``: seated, waiting or not_admitted. This is presence."""
         if name in self._seats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ def percentile(ascending_ms: Sequence[int], part: float) -> float | None:
     """Nearest rank, in seconds; None of nothing."""
     if not ascending_ms:
         return None
-    return ascending_ms[min(len(ascending_ms) - 1, int(len(ascending_ms) * part))] / 1000
+    return ascending_ms[max(0, math.ceil(len(ascending_ms) * part) - 1)] / 1000
 
 
 def most_waiting(measures: Measures) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from broker.ledger import reporting
 from broker.ledger.port import CellReport, Ledger, SyncReport
-from broker.policy.limits import PoolLimits, Share
+from broker.policy.shares import PoolLimits, Share
 from broker.policy.worker_book import Accepted
 from tests.support.ledgers import LedgerClock, limits_document, pool
 from tests.support.workers import Worker

@@ -10,7 +10,7 @@ import pytest
 from broker.errors import Stale
 from broker.ledger.memory import MemoryLedger
 from broker.ledger.redis_ledger import RedisLedger
-from broker.policy.limits import PopulationLimits
+from broker.policy.shares import PopulationLimits
 from broker.policy.worker_book import Accepted
 from tests.support.ledgers import LedgerClock, limits_document
 from tests.support.workers import Worker

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from broker.policy.limits import PopulationLimits
+from broker.policy.shares import PopulationLimits
 from tests.support.ledgers import limits_document
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.ledger.port import SyncReport, Touch
-from broker.policy.limits import PopulationLimits
+from broker.policy.shares import PopulationLimits
 from tests.support.ledgers import limits_document
 
 if TYPE_CHECKING:

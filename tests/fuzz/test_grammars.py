@@ -1,4 +1,4 @@
-"""Every target against its grammar; and a grammar must reach what it was written for."""
+"""Every target against its grammar."""
 
 from __future__ import annotations
 

@@ -60,12 +60,22 @@ async def test_a_process_without_descriptors_ejects_nobody(
 async def test_nor_does_it_find_a_server_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Stage() as stage:
         (server,) = stage.gateway._pools["feed"].servers
-        monkeypatch.setattr(asyncio, "open_connection", exhausted)
+        tried = 0
+
+        async def counted(*given: object, **more: object) -> None:
+            nonlocal tried
+            tried += 1
+            await exhausted(*given, **more)
+
+        monkeypatch.setattr(asyncio, "open_connection", counted)
         plan = HealthPlan("/", every=0.01, unhealthy_after=2)
         checks = asyncio.ensure_future(health.watch(server, plan))
-        await asyncio.sleep(0.1)
-        checks.cancel()
+        async with asyncio.timeout(10):
+            while tried < 5:
+                await asyncio.sleep(0.01)
+        assert not checks.done()
         assert server.healthy
+        checks.cancel()
 
 
 async def test_clients_that_say_nothing_do_not_take_a_balancer_s_places() -> None:

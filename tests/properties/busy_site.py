@@ -11,7 +11,8 @@ import random
 from typing import TYPE_CHECKING
 
 from broker.ledger.book_sessions import BookSessions
-from broker.policy.limits import LimitsDocument, PopulationLimits
+from broker.policy.limits import LimitsDocument
+from broker.policy.shares import PopulationLimits
 from tests.properties.seat_world import ABSENT_MS, CLAIM_MS, LOST_MS, NAMES
 from tests.properties.session_world import SessionWorld, record
 from tests.support.lua_scripts import finish

@@ -19,7 +19,8 @@ from broker.ledger.book_sessions import BookSessions
 from broker.ledger.memory_seats import MemorySeats
 from broker.ledger.memory_sessions import MemorySessions
 from broker.ledger.port import FormerTicket, Promise, QueueView, Touch
-from broker.policy.limits import LimitsDocument, PopulationLimits
+from broker.policy.limits import LimitsDocument
+from broker.policy.shares import PopulationLimits
 from tests.properties.seat_checks import Step
 from tests.support.lua_scripts import LuaScripts, finish
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from broker.ledger.memory import MemoryLedger
 from broker.ledger.port import CellReport, SyncReport
-from broker.policy.limits import LimitsDocument, PoolLimits, PopulationLimits, Share
+from broker.policy.limits import LimitsDocument
+from broker.policy.shares import PoolLimits, PopulationLimits, Share
 from tests.support.ledgers import LedgerClock, redis_ledger
 
 if TYPE_CHECKING:

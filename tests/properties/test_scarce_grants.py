@@ -14,7 +14,8 @@ import pytest
 
 from broker.ledger import reporting
 from broker.ledger.memory import MemoryLedger
-from broker.policy.limits import LimitsDocument, PoolLimits, PopulationLimits, Share
+from broker.policy.limits import LimitsDocument
+from broker.policy.shares import PoolLimits, PopulationLimits, Share
 from broker.policy.worker_book import CellUse, WorkerBook
 from tests.support.ledgers import LedgerClock
 from tests.support.workers import Worker

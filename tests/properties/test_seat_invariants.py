@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
-from broker.policy.limits import LimitsDocument, PopulationLimits
+from broker.policy.limits import LimitsDocument
 from broker.policy.queueing import (
     LAG,
     ON_CALL_IN_A_ROW,
@@ -24,6 +24,7 @@ from broker.policy.queueing import (
     next_calls,
 )
 from broker.policy.seats import may_take, never_lent, not_lent_now, shortage
+from broker.policy.shares import PopulationLimits
 from tests.properties.seat_world import SeatWorld, documents
 from tests.properties.session_world import SessionWorld
 

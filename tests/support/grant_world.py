@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from broker.policy.grant_book import GrantBook, Told, Worker
-from broker.policy.limits import LimitsDocument, PoolLimits, PopulationLimits, Share
+from broker.policy.limits import LimitsDocument
+from broker.policy.shares import PoolLimits, PopulationLimits, Share
 from broker.policy.worker_book import CellUse, WorkerBook
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from broker.ledger.memory import MemoryLedger
-from broker.policy.limits import LimitsDocument, PoolLimits, PopulationLimits, Share
+from broker.policy.limits import LimitsDocument
+from broker.policy.shares import PoolLimits, PopulationLimits, Share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

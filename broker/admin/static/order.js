@@ -98,7 +98,7 @@ function order() {
     if (open.length) body.open_to = open;
   }
   if (fields.lasts.value === "at") {
-    if (fields.ends.value) body.ends = new Date(fields.ends.value).toISOString();
+    body.ends = new Date(fields.ends.value).toISOString();
   } else if (fields.lasts.value) body.lasts = Number(fields.lasts.value);
   return body;
 }
@@ -106,6 +106,12 @@ function order() {
 async function ask() {
   asking?.abort();
   asking = new AbortController();
+  if (kind() === "raise" && fields.lasts.value === "at" && !fields.ends.value) {
+    expected = null;
+    $("apply").disabled = true;
+    $("what-if").replaceChildren(el("p", { class: "refused" }, "Say when it ends."));
+    return;
+  }
   const body = order();
   try {
     const told = await api("POST", `capacity/${kind()}`, {
@@ -120,7 +126,7 @@ async function ask() {
   }
 }
 
-function draw({ before, after, at_target: target, occupied, waiting, forecast }) {
+function draw({ before, after, at_target: target, occupied, waiting }) {
   const total = (of) => Object.values(of).reduce((sum, one) => sum + one, 0);
   const lines = [
     ["Seats", before.seats, after.seats, target.seats],
@@ -143,7 +149,6 @@ function draw({ before, after, at_target: target, occupied, waiting, forecast })
     told.push(`${steps.length} steps of ${span(every)}: ${brief(steps)}; at the top ${day(Date.now() + left * 1000)} at the earliest.`);
   }
   for (const cap of after.caps) told.push(`${cap.what} stops at its ceiling, ${times(cap.ceiling)} of ${times(cap.asked)} asked.`);
-  if (Array.isArray(forecast?.text)) told.push(...forecast.text);
   const first = lines.some(([, , now, top]) => now !== top);
   const head = ["", "now", first ? "first step" : null, first ? "at the top" : "then"].filter((each) => each !== null);
   $("what-if").replaceChildren(
@@ -169,6 +174,7 @@ async function apply() {
     `Admitted: ${decided.at_target.admitted.join(", ") || "nobody"}.`,
     `“${body.reason}”`,
   ];
+  if (body.ends || body.lasts) told.push(`Ends ${day(body.ends ? Date.parse(body.ends) : Date.now() + body.lasts * 1000)}.`);
   if (what !== "lower" && body.ramp === null) told.push("In one step, which nothing guards.");
   if ((await confirmed({ title, told, action: $("apply").textContent })) === null) return;
   const began = performance.now();

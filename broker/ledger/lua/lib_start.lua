@@ -11,3 +11,21 @@ end
 local function record_audit(entry, version)
   return redis.call('RPUSH', K.prefix .. 'audit', wall_ms() .. ' ' .. version .. ' ' .. entry)
 end
+
+-- What workers told steward.lua, as a flat list {incarnation, age (ms), JSON, ...}; what those told who
+-- are not to be kept is forgotten.
+local function figures_told(keep)
+  local key = K.prefix .. 'figures'
+  local all, list = redis.call('HGETALL', key), {}
+  for i = 1, #all, 2 do
+    if keep(all[i]) then
+      local at, json = string.match(all[i + 1], '^(%d+) (.*)$')
+      table.insert(list, all[i])
+      table.insert(list, now - tonumber(at))
+      table.insert(list, json)
+    else
+      redis.call('HDEL', key, all[i])
+    end
+  end
+  return list
+end

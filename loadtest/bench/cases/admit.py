@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from redis import Redis
 
 from broker.ledger.redis_ledger import RedisLedger
-from broker.policy.limits import LimitsDocument, PopulationLimits
+from broker.policy.limits import LimitsDocument
+from broker.policy.shares import PopulationLimits
 from broker.site.claims import Admissions
 from loadtest.bench.case import ROUNDS, Alone, Bench, Case
 from loadtest.bench.peers.broker import SITE, redis_server

@@ -16,7 +16,7 @@ from __future__ import annotations
 import random
 import time
 from contextlib import ExitStack
-from itertools import accumulate, cycle
+from itertools import accumulate, count, cycle
 from typing import TYPE_CHECKING
 
 from broker.policy.standing import LONGEST_POLL
@@ -26,7 +26,7 @@ from loadtest.bench.peers import PEERS, Missing, Target
 from loadtest.bench.peers.broker import BrokerPlan, started
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 PAGES = 157.0
 ASSETS = 14 * PAGES
@@ -67,16 +67,23 @@ def run(bench: Bench) -> Versus:
             targets.append(peer)
             _connect(stack, drivers[peer.name], peer, [""], [clients.request(peer, "/status")])
         bench.say(f"  {WAITING} employees poll for the first time ...")
-        drivers["broker"].flat_out(("polls" for _ in waiting), AT_ONCE)
+        first = drivers["broker"].flat_out(("polls" for _ in waiting), AT_ONCE)
+        first.percentile(0.999)  # raises when they were refused
         time.sleep(LONGEST_POLL / 2 + 0.5)  # a second poll before that would be refused
         chance = random.Random(1)
         flat = drivers["broker"].flat_out(
             chance.choices([*MIX], [*MIX.values()], k=SATURATION_EXCHANGES), AT_ONCE
         )
+        flat.percentile(0.999)
+        # The same arrivals for all targets in a round, others in the next.
+        rounds = {target.name: count(1) for target in targets}
         rate = SHARE * SATURATION_EXCHANGES / flat.seconds
         bench.say(f"  saturated at {rate / SHARE:.0f} exchanges/s; all at {rate:.0f}/s from here")
         return bench.alternate(
-            targets, lambda target, seconds: _round(drivers[target.name], target, rate, seconds)
+            targets,
+            lambda target, seconds: _round(
+                drivers[target.name], target, rate, seconds, rounds[target.name]
+            ),
         )
 
 
@@ -86,13 +93,13 @@ def _connect(
     """The connections of everybody, on this target."""
     pages = [clients.request(target, "/", cookie=each) for each in cookies]
     assets = [clients.request(target, "/files/asset.js", cookie=each) for each in cookies]
-    for name, said, count in (
+    for name, said, many in (
         ("pages", pages, BROWSERS // 2),
         ("assets", assets, BROWSERS),
         ("polls", polls, POLLING),
     ):
         held = stack.enter_context(
-            clients.connections(target, clients.request(target, "/"), count, expect=200)
+            clients.connections(target, clients.request(target, "/"), many, expect=200)
         )
         driver.add(name, drive.Browsers(held, _in_turn(said)))
     tunnel = clients.request(target, "/live", websocket=True)
@@ -105,18 +112,20 @@ def _in_turn(said: list[bytes]) -> Callable[[], bytes]:
     return lambda: next(turn)
 
 
-def _round(driver: drive.Driver, target: Target, rate: float, seconds: int) -> Sample:
-    chance = random.Random(seconds)
-    count = int(rate * seconds)
-    times = accumulate(chance.expovariate(rate) for _ in range(count))
-    kinds = chance.choices([*MIX], [*MIX.values()], k=count)
+def _round(
+    driver: drive.Driver, target: Target, rate: float, seconds: int, rounds: Iterator[int]
+) -> Sample:
+    chance = random.Random(next(rounds))
+    total = int(rate * seconds)
+    times = accumulate(chance.expovariate(rate) for _ in range(total))
+    kinds = chance.choices([*MIX], [*MIX.values()], k=total)
     processes = machine.tree(target.pid)
     before = machine.cpu_seconds(processes)
     outcome = driver.at_rate(list(zip(times, kinds, strict=True)))
     spent = machine.cpu_seconds(processes) - before
     return Sample(
-        cpu_us=spent / count * 1e6,
-        rps=count / outcome.seconds,
+        cpu_us=spent / total * 1e6,
+        rps=total / outcome.seconds,
         p50_ms=outcome.percentile(0.5),
         p99_ms=outcome.percentile(0.99),
     )

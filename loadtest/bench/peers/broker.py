@@ -49,7 +49,6 @@ class BrokerPlan:
     workers: int = 1
     seats: int = 500_000
     routes: int = 1
-    sessions_per_employee: int = 10
 
 
 @dataclass(frozen=True, slots=True)

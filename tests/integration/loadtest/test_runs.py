@@ -112,7 +112,7 @@ def test_a_run_with_a_demo_of_its_own_leaves_a_report_and_nothing_else(tmp_path:
     assert re.search(r"\[#*\.*\] \d+:\d\d/0:30 ", said), "progress is shown"
     assert "crisis-sixfold: " in said
     port = str(found.parameters["site"]).rpartition(":")[2]
-    assert not running(port), "the demo is gone"
+    assert not running(f"--public-port {port}"), "the demo is gone"
 
 
 def running(words: str) -> list[str]:

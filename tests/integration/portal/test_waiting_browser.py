@@ -141,6 +141,7 @@ async def test_a_page_that_was_called_in_its_sleep_enters_when_it_wakes(
     await set_asleep(page, asleep=True)
     await ledger.release("boss")
     await site.later(60)
+    assert (await ledger.look("aminata")).state == "called"
     await set_asleep(page, asleep=False)
     await titled(page, "application")
 

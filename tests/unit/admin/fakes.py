@@ -14,7 +14,8 @@ from broker.ledger.port import (
     Usage,
     WorkerView,
 )
-from broker.policy.limits import LimitsDocument, PoolLimits, PopulationLimits, Share
+from broker.policy.limits import LimitsDocument
+from broker.policy.shares import PoolLimits, PopulationLimits, Share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from broker.ledger.memory_seats import MemorySeats
 from broker.ledger.port import Touch
-from broker.policy.limits import LimitsDocument, PopulationLimits
+from broker.policy.shares import PopulationLimits
 from loadtest.simulate.seat_book import SeatBook
 from tests.support.ledgers import limits_document
+
+if TYPE_CHECKING:
+    from broker.policy.limits import LimitsDocument
 
 NAMES = ("managers", "sales", "everyone")
 STEP = 20_000  # between polls, well below absent_ms

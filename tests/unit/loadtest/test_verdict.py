@@ -116,6 +116,7 @@ def test_what_was_not_measured_is_never_met() -> None:
     assert missed(case) == [
         "Pages: 99 % within",
         "Logins: 99 % within",
+        "Admissions above a limit",
         "Seats not given back when all had left",
         "WebSockets still open when all had left",
     ]

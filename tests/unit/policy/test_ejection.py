@@ -10,7 +10,7 @@ RULE = EjectionRule(failures=3, pause=10.0, longest=35.0, slow_start=20.0)
 
 
 def fail(standing: Standing, now: float, times: int = 1, *, others: bool = True) -> list[bool]:
-    return [standing.failed(now, RULE, others=others) for _ in range(times)]
+    return [standing.failed(now, RULE, spared=others) for _ in range(times)]
 
 
 def test_failures_in_a_row_eject_and_a_success_between_them_does_not() -> None:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.policy.eviction import how_many, seats_to_end
-from broker.policy.limits import PopulationLimits
 from broker.policy.queueing import IdleSeat
+from broker.policy.shares import PopulationLimits
 from tests.support.ledgers import limits_document
 
 NOW = 10_000_000

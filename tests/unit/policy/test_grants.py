@@ -7,7 +7,8 @@ import math
 import pytest
 
 from broker.policy.grants import PICKS, Cell, Holding, Settlement, Want, Whole, room, settle
-from broker.policy.limits import LimitsDocument, PoolLimits, PopulationLimits, Share
+from broker.policy.limits import LimitsDocument
+from broker.policy.shares import PoolLimits, PopulationLimits, Share
 
 NOW = 10_000
 A: Cell = ("p", "a")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from broker.policy.limits import LimitsDocument, PopulationLimits
+from broker.policy.limits import LimitsDocument
 from broker.policy.queueing import (
     ON_CALL_IN_A_ROW,
     OWNERS_IN_A_ROW,
@@ -18,6 +18,7 @@ from broker.policy.queueing import (
     is_lost,
     next_calls,
 )
+from broker.policy.shares import PopulationLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from broker.policy.limits import LimitsDocument, PopulationLimits
+from broker.policy.limits import LimitsDocument
 from broker.policy.seats import (
     guarantee,
     is_owner,
@@ -14,6 +14,7 @@ from broker.policy.seats import (
     reclaimable,
     shortage,
 )
+from broker.policy.shares import PopulationLimits
 
 
 def document(limit: int, **populations: PopulationLimits) -> LimitsDocument:

@@ -134,10 +134,8 @@ def test_connections_by_little_or_by_what_is_in_use_whichever_is_more() -> None:
 def test_the_peak_is_the_99th_percentile_of_a_poisson_variable() -> None:
     import math
 
-    for mean in (0.0, 9.0, 180.0, 5_000.0):
-        below, term, found = 0.0, math.exp(-mean) if mean < 700 else 0.0, 0
-        if mean >= 700:
-            continue
+    for mean in (0.0, 9.0, 180.0, 600.0):
+        below, term, found = 0.0, math.exp(-mean), 0
         while below + term < 0.99:
             below += term
             found += 1

@@ -8,7 +8,8 @@ import pytest
 
 from broker.ledger.memory import MemoryLedger
 from broker.ledger.port import SessionRecord
-from broker.policy.limits import LimitsDocument, PoolLimits, PopulationLimits, Share
+from broker.policy.limits import LimitsDocument
+from broker.policy.shares import PoolLimits, PopulationLimits, Share
 from broker.policy.worker_book import WorkerBook
 from broker.site.admission import Spending
 from broker.site.claims import Claims

@@ -10,7 +10,7 @@ import pytest
 
 from broker.errors import LedgerAway
 from broker.ledger.port import FormerTicket
-from broker.policy.limits import PopulationLimits
+from broker.policy.shares import PopulationLimits
 from tests.unit.site.test_sync import HOST, Worker, World, document
 
 if TYPE_CHECKING:
