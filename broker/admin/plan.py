@@ -1,8 +1,8 @@
 """What the admin application is told: plain values, and the two rules about its address.
 
 Without TLS the listener is private (loopback or a Unix socket), because its token goes over it in
-clear; and it answers only to its own names, because a page of the internet can make a browser on the same machine
-call ``127.0.0.1`` under a name of its own (DNS rebinding).
+clear; and it answers only to its own names, because a page of the internet can make a browser on
+the same machine call ``127.0.0.1`` under a name of its own (DNS rebinding).
 """
 
 from __future__ import annotations
