@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from broker.errors import LedgerAway, Stale
+from broker.errors import LedgerAway, LedgerLearning, Stale
 from broker.ledger.port import (
     AdminToken,
     AuditEntry,
@@ -58,7 +58,7 @@ class FakeLedger:
     """Only what the admin application asks of the port."""
 
     def __init__(self) -> None:
-        self.away = False
+        self.away = self.learning = False
         self.snapshot = USAGE
         self.known: list[WorkerView] = []
         self.records = [RECORD]
@@ -106,6 +106,8 @@ class FakeLedger:
 
     async def session(self, session_id: str) -> SessionRecord | None:
         self._answer()
+        if self.learning:
+            raise LedgerLearning("the ledger is learning")
         return next((record for record in self.records if record.id == session_id), None)
 
     async def revoke(self, kind: RevocationKind, subject: str) -> int:

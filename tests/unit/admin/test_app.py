@@ -435,6 +435,17 @@ class TestApi:
             ("population", "sales"),
             ("everybody", ""),
         ]
+        assert [entry.subject for entry in host.ledger.trail] == [
+            "session s1", "session lost", "sessions of employee amina",
+            "sessions of population sales", "sessions of everybody",
+        ]  # fmt: skip
+
+    async def test_a_session_is_revoked_although_the_ledger_is_learning(self, host: Host) -> None:
+        host.ledger.learning = True
+        assert await host.ask("/api/v1/sessions/s1", "DELETE") == (
+            200,
+            {"revocation": 1, "known": False},
+        )
 
     @pytest.mark.parametrize(
         "query", ["", "?everybody=no", "?employee=", "?employee=a&population=b", "?kind=x"]
@@ -449,6 +460,7 @@ class TestApi:
             {"reloaded": True, "version": None, "needs_restart": ["workers"]},
         )
         assert host.reloads == 1
+        assert [entry.action for entry in host.ledger.trail] == ["reloaded"]
         host.refuse_reload = True
         status, body = await host.ask("/api/v1/reload", "POST")
         assert (status, body["detail"]) == (400, "the file has 3 faults")

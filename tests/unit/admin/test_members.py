@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -76,6 +77,52 @@ async def test_five_wrong_passwords_pause_the_name_and_spare_the_directory(site:
     assert (await site.members.enter("ben", "right")).role == "viewer"
     site.now += 60
     assert (await site.members.enter("anna", "right")).role == "operator"
+
+
+async def test_many_guesses_at_once_are_many(site: Site) -> None:
+    asked = asyncio.Event()
+    guess = site.directory.login
+
+    async def slow(username: str, password: str) -> Employee:
+        await asked.wait()
+        return await guess(username, password)
+
+    site.directory.login = slow  # type: ignore[method-assign]
+    tries = [asyncio.create_task(site.members.enter("anna", "guess")) for _ in range(50)]
+    await asyncio.sleep(0)
+    asked.set()
+    outcomes = await asyncio.gather(*tries, return_exceptions=True)
+    assert [type(each) for each in outcomes].count(WrongPassword) == 5
+    assert site.directory.asked == 5
+
+
+async def test_a_pause_is_not_forgotten_for_other_names(site: Site) -> None:
+    for _ in range(5):
+        with pytest.raises(WrongPassword):
+            await site.members.enter("anna", "guess")
+    for number in range(1100):
+        with pytest.raises(WrongPassword):
+            await site.members.enter(f"nobody-{number}", "guess")
+    with pytest.raises(Busy):
+        await site.members.enter("anna", "right")
+
+
+async def test_what_the_directory_did_not_answer_counts_against_nobody(site: Site) -> None:
+    async def away(username: str, password: str) -> Employee:
+        raise DirectoryAway("away")
+
+    guess, site.directory.login = site.directory.login, away  # type: ignore[method-assign]
+    for _ in range(9):
+        with pytest.raises(DirectoryAway):
+            await site.members.enter("anna", "right")
+    site.directory.login = guess  # type: ignore[method-assign]
+    assert (await site.members.enter("anna", "right")).role == "operator"
+
+
+async def test_a_link_of_who_has_left_the_group_opens_nothing(site: Site) -> None:
+    code = site.sessions.link(await site.members.enter("anna", "right"))
+    site.directory.groups["anna"] = ()
+    assert await site.sessions.take_link(code) is None
 
 
 async def test_who_leaves_the_group_leaves_the_console(site: Site) -> None:

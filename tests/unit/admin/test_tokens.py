@@ -134,6 +134,7 @@ async def test_a_token_with_an_end(host: Host) -> None:
         ({"name": "anna"}, "a role is"),
         ({"name": "anna", "role": "root"}, "a role is"),
         ({"name": "admin token", "role": "viewer"}, "a name is"),
+        ({"name": "steward", "role": "viewer"}, "take another name"),
         ({"name": "anna (directory)", "role": "viewer"}, "a name is"),
         ({"name": "", "role": "viewer"}, "a name is"),
         ({"role": "viewer"}, "a name is"),

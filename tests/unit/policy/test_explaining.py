@@ -124,7 +124,7 @@ def test_quotas_at_three_levels() -> None:
 
 def test_the_first_that_does_not_pass_is_the_reason() -> None:
     yes, no = Finding("address", True, "fine"), Finding("seat", False, "none")
-    later, unknown = Finding("quota", False, "full"), Finding("servers", None, "not known: away")
+    later, unknown = Finding("quota", False, "full"), Finding("servers", None, "?", known=False)
     said = Finding("population", None, "sales, because")
     assert explaining.verdict([yes, said, no, later]) == (False, "does not get in: seat: none")
     assert explaining.verdict([yes, said, unknown]) == (
