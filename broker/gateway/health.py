@@ -91,7 +91,7 @@ async def _open(
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     if server.path:
         return await asyncio.open_unix_connection(server.path)
-    name = None if server.tls is None else server.server_name
+    name = None if server.tls is None else server.expected_name
     for address in addresses[:-1]:
         try:
             async with asyncio.timeout(seconds / len(addresses)):

@@ -92,7 +92,12 @@ class ServerPlan:
         if not (secure or parts.scheme == "http") or not parts.hostname or parts.path not in "/":
             raise ValueError(f"{address}: a server is http[s]://HOST:PORT or unix:PATH")
         port = parts.port or (443 if secure else 80)
-        return cls(address, parts.hostname, port, secure=secure, server_name=parts.hostname)
+        return cls(address, parts.hostname, port, secure=secure)
+
+    @property
+    def expected_name(self) -> str:
+        """What its certificate is verified against. Never empty: that would ask for no name."""
+        return self.server_name or self.host
 
     @property
     def authority(self) -> str:

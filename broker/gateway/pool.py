@@ -195,7 +195,7 @@ class Pool:
                 elif plan.tls is not None:
                     await loop.create_connection(
                         lambda: connection, address, plan.port, ssl=plan.tls,
-                        server_hostname=plan.server_name,
+                        server_hostname=plan.expected_name,
                     )  # fmt: skip
                 else:
                     await loop.create_connection(lambda: connection, address, plan.port)

@@ -116,7 +116,7 @@ def server_plans(pool: Pool) -> tuple[ServerPlan, ...]:
             replace(
                 plan,
                 tls=context if plan.secure else None,
-                server_name=pool.tls.server_name or plan.server_name,
+                server_name=pool.tls.server_name or "",
                 weight=server.weight,
                 most=server.max_connections,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -25,16 +26,20 @@ if TYPE_CHECKING:
     from broker.demo.pages import Page
 
 LONGEST_START = 90.0
+_RANDOM = random.SystemRandom()  # not the same in every worker
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def free_ports(count: int = 2) -> list[int]:
-    """Ports that were free just now."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    """Ports that were free just now, below those that outgoing connections are given: whoever binds
+    them a moment later finds no connection of another test on them."""
+    found: set[int] = set()
+    while len(found) < count:
+        port = _RANDOM.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.add(port)
+    return sorted(found)
 
 
 def command(*words: object) -> list[str]:

@@ -106,7 +106,8 @@ function order() {
 async function ask() {
   asking?.abort();
   asking = new AbortController();
-  if (kind() === "raise" && fields.lasts.value === "at" && !fields.ends.value) {
+  const { lasts, ends } = form.elements;
+  if (kind() === "raise" && lasts.value === "at" && !ends.value) {
     expected = null;
     $("apply").disabled = true;
     $("what-if").replaceChildren(el("p", { class: "refused" }, "Say when it ends."));
