@@ -57,6 +57,17 @@ class WrongPassword(BrokerError):
     status = 401
 
 
+class TooManyGuesses(BrokerError):
+    """Too many wrong passwords for this name from there, or from there at all. ``seconds``: how
+    long no further one is tried."""
+
+    status = 429
+
+    def __init__(self, reason: str, seconds: float) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
+
+
 class AccountRefused(BrokerError):
     """The password was right (or the directory says so anyway) but the account may not log in."""
 

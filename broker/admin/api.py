@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from broker.admin import views
+from broker.admin.bans import Bans
 from broker.admin.guard import problem
 from broker.admin.operations import Operation, Parameter, openapi
 from broker.errors import ConfigurationError, LedgerAway, NotFound, Refused, Stale
@@ -46,7 +47,7 @@ class Api:
         self._ledger = ledger
         self._processes = processes
         self._propose = propose
-        self.operations = self._table()
+        self.operations = (*self._table(), *Bans(ledger).operations())
 
     async def snapshot(self) -> tuple[HostState, Usage | None, Sequence[WorkerView]]:
         """This host and the ledger at once; without the ledger, None and nobody."""

@@ -40,6 +40,7 @@ _COMMANDS = {
     "demo": ("demo", "Run the whole system on loopback; let employees arrive."),
     "status": ("status", "Seats, waiting room, connections and workers at a glance."),
     "sessions": ("sessions", "Logged-in browsers: list, revoke."),
+    "bans": ("bans", "Bans by wrong passwords: list, clear."),
     "waiting": ("waiting", "The waiting room."),
     "servers": ("servers", "The applications' servers and their health."),
     "workers": ("workers", "Worker processes: list, forget a lost one."),

@@ -27,6 +27,7 @@ _CHECKS = (
     capacity.levels,
     people.directory,
     people.sessions,
+    people.bans,
     people.ledger,
 )
 

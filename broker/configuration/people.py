@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from broker.configuration.draft import Draft, Found
 
 
+LONGEST_DELAY = 30.0
+"""Seconds a login may be slowed down: whoever waits longer believes that it is broken."""
+
+
 def directory(draft: Draft) -> Found:
     directory = draft.directory
     if directory is None:
@@ -47,6 +51,16 @@ def sessions(draft: Draft) -> Found:
         KeyRing.from_json(sessions.keys.get_secret_value())
     except ConfigurationError:
         yield ("sessions", "keys"), "should be a key ring as `broker keys generate` prints it"
+
+
+def bans(draft: Draft) -> Found:
+    if draft.bans is None:
+        return
+    for key in ("window", "duration"):
+        if getattr(draft.bans, key) <= 0:
+            yield ("bans", key), "should be above 0"
+    if draft.bans.slowest >= LONGEST_DELAY:
+        yield ("bans", "slowest"), f"should be below {LONGEST_DELAY:g} s: browsers wait meanwhile"
 
 
 def ledger(draft: Draft) -> Found:

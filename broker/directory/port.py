@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
+
+    Gate: TypeAlias = Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,20 @@ class Employee:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
+async def open_gate(employee: str) -> None:
+    """Everybody may try."""
+
+
 class Directory(Protocol):
     """A directory. Every call ends within the configured deadline, whatever the server does."""
 
-    async def login(self, username: str, password: str) -> Employee:
-        """Check the password and read the employee.
+    async def login(
+        self, username: str, password: str, gate: Gate = open_gate, *, preferred: bool = False
+    ) -> Employee:
+        """Check the password and read the employee. ``gate`` is awaited with the canonical name (of
+        a name that nobody has: as typed) before the password is tried; it may wait, no thread is
+        held meanwhile, and what it raises ends the login. ``preferred``: not to be turned away
+        because many strangers try the same name.
 
         Raises WrongPassword (also: no such employee, empty password), AccountRefused, Busy (no free
         thread), DirectoryAway.

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING
 
 from broker.errors import LedgerAway, LedgerLearning, Stale
 from broker.ledger import reporting
+from broker.ledger.memory_guesses import MemoryGuesses
 from broker.ledger.memory_seats import MemorySeats
 from broker.ledger.memory_sessions import MemorySessions
 from broker.ledger.port import (
+    Ban,
+    GuessAnswer,
     Revocation,
     RevocationKind,
     SeatAnswer,
@@ -33,6 +36,7 @@ from broker.policy.grant_book import GrantBook
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from broker.policy.guessing import GuessRules
     from broker.policy.limits import LimitsDocument
 
 MOST_ADVANCE_MS = 1000
@@ -75,6 +79,7 @@ class MemoryLedger:
         self.state = MemoryState(self._clock(), self._next_epoch())
         self.seats = MemorySeats(self.state)
         self.seat_sessions = MemorySessions(self.state, self.seats)
+        self.guesses = MemoryGuesses(self.state)
 
     def restart(self) -> None:
         """As a restart with everything kept: another run id, hence another epoch."""
@@ -252,6 +257,30 @@ class MemoryLedger:
     async def peek_once(self, kind: str, key: str) -> bytes | None:
         self._call()
         return self.seat_sessions.peek_once(kind, key)
+
+    # --- tries of passwords, bans
+
+    async def guess(
+        self, employee: str, address: str, browser: str, rules: GuessRules
+    ) -> GuessAnswer:
+        self._call()
+        return self.guesses.guess(employee, address, browser, rules)
+
+    async def settle_guess(self, tallies: Sequence[str], *, right: bool) -> None:
+        self._call()
+        self.guesses.settle_guess(tallies, right=right)
+
+    async def banned(self, address: str) -> int:
+        self._call()
+        return self.guesses.banned(address)
+
+    async def bans(self, most: int = 1000) -> Sequence[Ban]:
+        self._call()
+        return self.guesses.bans(most)
+
+    async def clear_bans(self, *, employee: str = "", address: str = "") -> int:
+        self._call()
+        return self.guesses.clear_bans(employee=employee, address=address)
 
     # --- all
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from broker.policy.guessing import BanKind, GuessRules
     from broker.policy.limits import LimitsDocument
 
 SeatState = Literal["seated", "waiting", "called", "not_admitted", "learning", "gone"]
@@ -163,6 +164,30 @@ class Usage:
     used: Mapping[tuple[str, str], int]
 
 
+@dataclass(frozen=True, slots=True)
+class GuessAnswer:
+    """``allowed``: the password may be tried after ``wait_ms``; ``tallies`` are what the try was
+    counted in. ``pair``, ``address``: banned, for another ``wait_ms``. How many bans this very try
+    has brought is for metrics."""
+
+    verdict: Literal["allowed", "pair", "address"]
+    wait_ms: int
+    tallies: tuple[str, ...] = ()
+    pairs_banned: int = 0
+    addresses_banned: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """``where`` is an address, of IPv6 its /64; of a known browser its id. ``employee`` is empty
+    for a ban of a whole address. ``left_ms``: what is left of it."""
+
+    kind: BanKind
+    employee: str
+    where: str
+    left_ms: int
+
+
 class Ledger(Protocol):
     """The ledger. All names given are canonical: employee (directory name), population, pool."""
 
@@ -254,6 +279,32 @@ class Ledger(Protocol):
         ...
 
     async def peek_once(self, kind: str, key: str) -> bytes | None: ...
+
+    # --- tries of passwords, bans
+    async def guess(
+        self, employee: str, address: str, browser: str, rules: GuessRules
+    ) -> GuessAnswer:
+        """Count a try before the password is tried, so that many at once count as many. ``address``
+        as ``policy.guessing.bannable`` tells it; ``browser``: known to be the employee's, or ""."""
+        ...
+
+    async def settle_guess(self, tallies: Sequence[str], *, right: bool) -> None:
+        """The password was ``right``: what its pair had against it is forgotten. Else it was never
+        tried (the directory was away), and the try does not count. A wrong one needs no call."""
+        ...
+
+    async def banned(self, address: str) -> int:
+        """For how many ms more nobody may log in from there; 0 when it is not banned."""
+        ...
+
+    async def bans(self, most: int = 1000) -> Sequence[Ban]:
+        """Those in force, the longest first."""
+        ...
+
+    async def clear_bans(self, *, employee: str = "", address: str = "") -> int:
+        """End the bans of an employee's name, or of an address, or all when neither is said;
+        returns how many there were."""
+        ...
 
     # --- all
     async def usage(self) -> Usage: ...

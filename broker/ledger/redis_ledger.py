@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from broker.errors import LedgerAway
 from broker.ledger.book_grants import BookGrants
+from broker.ledger.book_guesses import BookGuesses
 from broker.ledger.book_limits import BookLimits
 from broker.ledger.book_seats import BookSeats
 from broker.ledger.book_sessions import BookSessions
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from redis.asyncio.client import PubSub
 
     from broker.ledger.port import (
+        Ban,
+        GuessAnswer,
         Revocation,
         RevocationKind,
         SeatAnswer,
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
         Usage,
         WorkerView,
     )
+    from broker.policy.guessing import GuessRules
     from broker.policy.limits import LimitsDocument
 
 
@@ -44,6 +48,7 @@ class RedisLedger:
         self._limits = BookLimits(scripts)
         self._seats = BookSeats(scripts)
         self._sessions = BookSessions(scripts)
+        self._guesses = BookGuesses(scripts)
 
     @classmethod
     async def connect(
@@ -135,6 +140,25 @@ class RedisLedger:
 
     async def peek_once(self, kind: str, key: str) -> bytes | None:
         return await self._sessions.peek_once(kind, key)
+
+    # --- tries of passwords, bans
+
+    async def guess(
+        self, employee: str, address: str, browser: str, rules: GuessRules
+    ) -> GuessAnswer:
+        return await self._guesses.guess(employee, address, browser, rules)
+
+    async def settle_guess(self, tallies: Sequence[str], *, right: bool) -> None:
+        await self._guesses.settle_guess(tallies, right=right)
+
+    async def banned(self, address: str) -> int:
+        return await self._guesses.banned(address)
+
+    async def bans(self, most: int = 1000) -> Sequence[Ban]:
+        return await self._guesses.bans(most)
+
+    async def clear_bans(self, *, employee: str = "", address: str = "") -> int:
+        return await self._guesses.clear_bans(employee=employee, address=address)
 
     # --- all
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SESSION = "__Host-broker"
 LOGIN = "__Host-broker-login"
 HANDOVER = "__Host-broker-handover"
+KNOWN = "__Host-broker-known"
 
 HANDOVER_SECONDS = 60
 LANGUAGE_SECONDS = 365 * 86_400
@@ -62,6 +63,7 @@ def digest(value: str) -> str:
 __all__ = [
     "HANDOVER",
     "HANDOVER_SECONDS",
+    "KNOWN",
     "LANGUAGE",
     "LANGUAGE_SECONDS",
     "LOGIN",

@@ -12,6 +12,7 @@ from broker.errors import (
     DirectoryAway,
     LedgerAway,
     LedgerLearning,
+    TooManyGuesses,
     WrongPassword,
 )
 from broker.site.language import mark
@@ -21,6 +22,15 @@ Kind = type[BrokerError] | tuple[type[BrokerError], ...]
 # outcome (for metrics), status, sentence; the first that matches
 FAILURES: tuple[tuple[Kind, str, int, str], ...] = (
     (WrongPassword, "wrong_password", 401, mark("The user name or the password is not right.")),
+    (
+        TooManyGuesses,
+        "banned",
+        429,
+        mark(
+            "Too many wrong passwords were entered. Please try again in %(minutes)s min, "
+            "or ask %(contact)s."
+        ),
+    ),
     (
         AccountRefused,
         "account_refused",

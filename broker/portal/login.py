@@ -9,11 +9,12 @@ that cookie, which all tabs share.
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlencode
 
-from broker.errors import BrokerError, Busy, LedgerAway, WrongPassword
+from broker.errors import BrokerError, Busy, LedgerAway, TooManyGuesses, WrongPassword
 from broker.ledger.port import Ledger, SessionRecord
 from broker.policy.populations import population_of
 from broker.portal import cookies
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from broker.directory.port import Directory, Employee
+    from broker.portal.guesses import Guesses
     from broker.portal.handover import Handover, Start
     from broker.portal.plan import PortalPlan
 
@@ -57,6 +59,7 @@ class Login:
         tokens: SessionTokens,
         pages: Pages,
         handover: Handover,
+        guesses: Guesses,
         counted: Callable[[str], None],
         jitter: Callable[[], float],
     ) -> None:
@@ -66,6 +69,7 @@ class Login:
         self._tokens = tokens
         self._pages = pages
         self._handover = handover
+        self._guesses = guesses
         self._counted = counted
         self._jitter = jitter
 
@@ -145,7 +149,7 @@ class Login:
         try:
             if len(username) > LONGEST_NAME:
                 raise WrongPassword("longer than any name")
-            employee = await self._directory.login(username, password)
+            employee = await self._checked(request, visit, username, password)
             record = await self._open_session(request, visit, employee)
             address = await self._onward(request, return_id, record.id)
         except BrokerError as error:
@@ -153,15 +157,41 @@ class Login:
             self._counted(outcome)
             if status >= 500:  # operations must hear of it; a person's own mistake is theirs
                 log.warning("a login could not be decided: %s", error.reason)
-            fault = translate(sentence) % {"contact": self._plan.contact}
-            return await self._show(
+            seconds = error.seconds if isinstance(error, TooManyGuesses) else 0.0
+            fault = translate(sentence) % {
+                "contact": self._plan.contact,
+                "minutes": max(1, math.ceil(seconds / 60)),
+            }
+            response = await self._show(
                 request, return_id, status=status, fault=fault, username=username[:LONGEST_NAME]
             )
+            if seconds:
+                response.headers["Retry-After"] = str(math.ceil(seconds))
+            return response
         self._counted("ok")
-        response = redirect(address, 303)
+        arrived = redirect(address, 303)
         token = self._tokens.session_cookie(record, visit.host)
-        cookies.plant(response, cookies.SESSION, token)
-        return response
+        cookies.plant(arrived, cookies.SESSION, token)
+        self._guesses.remember(request, arrived, employee.name)
+        return arrived
+
+    async def _checked(
+        self, request: web.Request, visit: Visit, username: str, password: str
+    ) -> Employee:
+        """Who it is, if the password is right. What the directory could not tell does not count as
+        a wrong password; what it refused with the right one does neither."""
+        attempt = await self._guesses.attempt(request, visit.address)
+        try:
+            employee = await self._directory.login(
+                username, password, attempt.gate, preferred=attempt.preferred
+            )
+        except (WrongPassword, TooManyGuesses):
+            raise
+        except BrokerError:
+            await attempt.undecided()
+            raise
+        await attempt.right()
+        return employee
 
     async def _open_session(
         self, request: web.Request, visit: Visit, employee: Employee

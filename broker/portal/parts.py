@@ -14,6 +14,7 @@ from aiohttp import web
 
 from broker.portal.admitted import Admitted
 from broker.portal.front import Front, Verifier
+from broker.portal.guesses import Guesses, KnownBrowsers
 from broker.portal.handover import Handover, HandoverTokens
 from broker.portal.login import Login
 from broker.portal.logout import Logout
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from broker.portal.plan import PortalPlan
 
 
-class PortalTokens(Verifier, HandoverTokens, Protocol):
+class PortalTokens(Verifier, HandoverTokens, KnownBrowsers, Protocol):
     """What the portal asks of ``site.tokens``."""
 
     def jwks(self) -> dict[str, Any]: ...
@@ -44,6 +45,7 @@ class Parts:
         directory: Directory,
         tokens: PortalTokens,
         counted: Callable[[str], None],
+        guarded: Callable[[str], None],
         jitter: Callable[[], float],
     ) -> None:
         self.style = Style(plan)
@@ -51,7 +53,10 @@ class Parts:
         admitted = Admitted(ledger)
         self.front = Front(plan, tokens, pages)
         self.handover = Handover(plan, ledger, tokens, pages)
-        self.login = Login(plan, ledger, directory, tokens, pages, self.handover, counted, jitter)
+        guesses = Guesses(plan, ledger, tokens, guarded)
+        self.login = Login(
+            plan, ledger, directory, tokens, pages, self.handover, guesses, counted, jitter
+        )
         self.logout = Logout(plan, ledger, pages)
         self.me = Me(plan, ledger, pages, admitted)
         self.waiting = Waiting(plan, ledger, pages, self.handover, admitted, jitter)

@@ -11,6 +11,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from broker.policy.guessing import GuessRules
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,7 +25,8 @@ class PortalPlan:
 
     ``populations`` are the rules in the order of configuration. ``session_lifetime`` is in seconds,
     ``sessions_per_employee`` a count, ``color`` is ``#rrggbb``, ``poll_seconds`` the shortest and
-    the longest time between two reloads of the waiting page.
+    the longest time between two reloads of the waiting page. ``guesses``: what wrong passwords lead
+    to; nobody is banned by an address of ``trusted_addresses`` (networks).
     """
 
     home: str
@@ -36,6 +39,8 @@ class PortalPlan:
     color: str = "#2457c5"
     language: str = "en"
     poll_seconds: tuple[int, int] = field(default=(5, 30))
+    guesses: GuessRules = field(default_factory=GuessRules)
+    trusted_addresses: tuple[str, ...] = ()
 
     @cached_property
     def origins(self) -> Mapping[str, str]:

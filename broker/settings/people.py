@@ -6,7 +6,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from broker.settings.scalars import Count, Duration, Model, Positive, ReadableFile, Secret
+from broker.settings.scalars import (
+    Count,
+    Duration,
+    Model,
+    Network,
+    Positive,
+    ReadableFile,
+    Secret,
+)
 
 
 class DirectorySettings(Model):
@@ -67,6 +75,27 @@ class Sessions(Model):
     """A token older than this is issued again on the way."""
     per_employee: Positive = 10
     """Browsers of one employee; the oldest is logged out."""
+
+
+class Bans(Model):
+    """What wrong passwords lead to. An employee as such is never banned, only slowed down."""
+
+    window: Duration = 900.0
+    """For how long wrong passwords are counted."""
+    duration: Duration = 900.0
+    """How long a ban lasts."""
+    per_employee_and_address: Positive = 10
+    """Tries of one name from one address that ban that name from there; keep it below what locks an
+    account in the directory. Also for a browser that is known."""
+    per_address: Positive = 100
+    """Tries of any names from one address (of IPv6 its /64) that ban it."""
+    slow_after: Count = 20
+    """Tries of one name from anywhere after which each further one waits."""
+    slowest: Duration = 4.0
+    """The longest such wait."""
+    trusted: list[Network] = []
+    """Addresses or networks by which nobody is banned, like an office behind one address. Loopback
+    is always among them."""
 
 
 class LedgerSettings(Model):

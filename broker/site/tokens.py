@@ -1,6 +1,6 @@
 """Signed statements: session cookies, assertions to backends and portal, hand-over codes.
 
-One key ring, four kinds of token, each with its own ``typ`` so that none can stand in for another
+One key ring, five kinds of token, each with its own ``typ`` so that none can stand in for another
 (RFC 8725, 3.11). Sessions, portal assertions and codes are read by brokers only: HS256. Assertions
 to backends are read by applications: ES256, verified with the published key set. The first key of
 each list signs, all of them verify, so that a rotation logs nobody out. Time is the caller's
@@ -30,6 +30,7 @@ SESSION = "broker-session+jwt"
 ASSERTION = "broker-assertion+jwt"
 PORTAL = "broker-portal+jwt"
 CODE = "broker-code+jwt"
+KNOWN = "broker-known+jwt"
 
 ASSERTION_SECONDS = 60
 CODE_SECONDS = 30
@@ -234,6 +235,33 @@ class Tokens:
         """The claims of a code for exactly this host, or None. That it is used once is the
         caller's to see to (``jti``, taken from the ledger)."""
         return self._verify(code, CODE, host)
+
+    # --- known browsers
+
+    def known_browser(self, employee: str, browser: str, seconds: int) -> str:
+        """Says that the employee has logged in with this browser; no right follows from it."""
+        now = int(self._now())
+        return self._sign(
+            {
+                "iss": self._site,
+                "aud": "known-browser",
+                "sub": employee,
+                "jti": browser,
+                "iat": now,
+                "exp": now + seconds,
+            },
+            KNOWN,
+        )
+
+    def read_known_browser(self, cookie: str) -> tuple[str, str] | None:
+        """Employee and browser id, or None."""
+        claims = self._verify(cookie, KNOWN, "known-browser") if cookie else None
+        if claims is None:
+            return None
+        try:
+            return _text(claims["sub"]), _text(claims["jti"])
+        except (KeyError, TypeError):
+            return None
 
     # --- one way to sign, one way to verify
 

@@ -182,6 +182,17 @@ GUARD_STATE = Metric(
 # --- directory and sessions
 
 LOGINS = Metric("broker_logins_total", "Attempts to log in, by outcome.", "counter", ("outcome",))
+BANS = Metric(
+    "broker_bans_total",
+    "Bans that wrong passwords have brought, by kind (pair: one name from one address).",
+    "counter",
+    ("kind",),
+)
+LOGINS_DELAYED = Metric(
+    "broker_logins_delayed_total",
+    "Logins that had to wait because many passwords were tried with the same name.",
+    "counter",
+)
 SESSIONS_CACHED = Metric(
     "broker_sessions_cached", "Sessions known in the memory of the workers.", "gauge"
 )
@@ -245,10 +256,12 @@ REFUSAL_REASONS = (
     "too_large",
     "too_slow",
 )
+BAN_KINDS = ("pair", "address")
 LOGIN_OUTCOMES = (
     "ok",
     "wrong_password",
     "account_refused",
+    "banned",
     "busy",
     "directory_away",
     "ledger_away",

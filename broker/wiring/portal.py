@@ -11,6 +11,7 @@ from aiohttp import web
 from broker.configuration import load
 from broker.directory.ldap_directory import LdapDirectory
 from broker.ledger.redis_ledger import RedisLedger
+from broker.policy.guessing import GuessRules
 from broker.policy.populations import PopulationRule
 from broker.portal.app import Portal
 from broker.portal.plan import PortalPlan
@@ -43,6 +44,15 @@ def portal_plan(settings: Settings) -> PortalPlan:
         ),
         session_lifetime=settings.sessions.lifetime,
         sessions_per_employee=settings.sessions.per_employee,
+        guesses=GuessRules(
+            window_ms=int(settings.bans.window * 1000),
+            ban_ms=int(settings.bans.duration * 1000),
+            per_pair=settings.bans.per_employee_and_address,
+            per_address=settings.bans.per_address,
+            free=settings.bans.slow_after,
+            slowest_ms=int(settings.bans.slowest * 1000),
+        ),
+        trusted_addresses=tuple(settings.bans.trusted),
         company=company.name,
         contact=company.contact,
         color=company.color,
@@ -67,10 +77,19 @@ async def portal(settings: Settings, birth: Birth) -> None:
     )
     exposition = Exposition()
     logins = exposition.counter(names.LOGINS, [(outcome,) for outcome in names.LOGIN_OUTCOMES])
+    bans = exposition.counter(names.BANS, [(kind,) for kind in names.BAN_KINDS])
+    delays = exposition.counter(names.LOGINS_DELAYED)
+
+    def guarded(kind: str) -> None:
+        if kind == "delayed":
+            delays.add()
+        else:
+            bans.add(kind)
+
     try:
         async with asyncio.TaskGroup() as farewells:
             directory = _directory(settings)
-            served = Portal(portal_plan(settings), ledger, directory, tokens, logins.add)
+            served = Portal(portal_plan(settings), ledger, directory, tokens, logins.add, guarded)
 
             async def reload() -> None:
                 """Take rules of populations, hosts, texts, what a new session gets, and the

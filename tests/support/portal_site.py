@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDict
 
-from broker.directory.port import Employee
+from broker.directory.port import Employee, open_gate
 from broker.errors import LedgerAway, WrongPassword
 from broker.policy.populations import PopulationRule
 from broker.portal.app import Portal
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from broker.directory.port import Gate
     from broker.ledger.port import Ledger, SeatAnswer
 
 HOME = "https://localhost:8443"
@@ -60,11 +61,15 @@ class FakeDirectory:
         self.fails: Exception | None = None
         self.asked: list[str] = []
 
-    async def login(self, username: str, password: str) -> Employee:
+    async def login(
+        self, username: str, password: str, gate: Gate = open_gate, *, preferred: bool = False
+    ) -> Employee:
+        name = username.lower()
+        await gate(name)
         self.asked.append(username)
         if self.fails is not None:
             raise self.fails
-        found = self.employees.get(username)
+        found = self.employees.get(name)
         if found is None or password != PASSWORD:
             raise WrongPassword("no")
         return found
@@ -113,6 +118,8 @@ class PortalSite:
         self.ledger = ledger
         self.directory = FakeDirectory()
         self.outcomes: list[str] = []
+        self.guarded: list[str] = []
+        self.address = "192.0.2.7"
         self.tokens = Tokens(KeyRing.from_json(KeyRing.generate()), "test", lambda: self.now, 900.0)
         self.home, self.feed, self.wiki = (
             origin.replace("8443", str(ports)) for origin in (HOME, FEED, WIKI)
@@ -130,6 +137,7 @@ class PortalSite:
             self.directory,
             self.tokens,
             self.outcomes.append,
+            self.guarded.append,
             lambda: self.jitter,
         )
         self.client: TestClient[web.Request, web.Application] = TestClient(
@@ -152,7 +160,7 @@ class PortalSite:
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         claims: dict[str, Any] = {
             "host": host,
-            "address": "192.0.2.7",
+            "address": self.address,
             "method": method,
             "page": "",
             "return": target,

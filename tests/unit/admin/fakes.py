@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from broker.errors import LedgerAway, Stale
-from broker.ledger.port import SessionRecord, Usage, WorkerView
+from broker.ledger.port import Ban, SessionRecord, Usage, WorkerView
 from broker.policy.limits import LimitsDocument, PoolLimits, PopulationLimits, Share
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class FakeLedger:
         self.records = [RECORD]
         self.revoked: list[tuple[str, str]] = []
         self.buried: list[str] = []
+        self.cleared: list[tuple[str, str]] = []
         self.published: list[LimitsDocument] = []
 
     def _answer(self) -> None:
@@ -83,6 +84,19 @@ class FakeLedger:
     async def session(self, session_id: str) -> SessionRecord | None:
         self._answer()
         return next((record for record in self.records if record.id == session_id), None)
+
+    async def bans(self, most: int = 1000) -> Sequence[Ban]:
+        self._answer()
+        return [
+            Ban("pair", "amina", "192.0.2.7", 60_000),
+            Ban("browser", "amina", "f00", 30_000),
+            Ban("address", "", "2001:db8::/64", 500),
+        ]
+
+    async def clear_bans(self, *, employee: str = "", address: str = "") -> int:
+        self._answer()
+        self.cleared.append((employee, address))
+        return 2
 
     async def revoke(self, kind: RevocationKind, subject: str) -> int:
         self._answer()

@@ -387,6 +387,21 @@ class TestApi:
         assert (await host.ask(f"/api/v1/sessions{query}", "DELETE"))[0] == 400
         assert host.ledger.revoked == []
 
+    async def test_bans(self, host: Host) -> None:
+        _, body = await host.ask("/api/v1/bans")
+        assert body["bans"] == [
+            {"kind": "pair", "employee": "amina", "address": "192.0.2.7", "seconds_left": 60.0},
+            {"kind": "browser", "employee": "amina", "address": None, "seconds_left": 30.0},
+            {"kind": "address", "employee": None, "address": "2001:db8::/64", "seconds_left": 0.5},
+        ]
+        for query in ("employee=am%20ina", "address=2001:db8::7", "address=192.0.2.7", "all=yes"):
+            assert await host.ask(f"/api/v1/bans?{query}", "DELETE") == (200, {"cleared": 2})
+        cleared = [("am ina", ""), ("", "2001:db8::/64"), ("", "192.0.2.7"), ("", "")]
+        assert host.ledger.cleared == cleared
+        for query in ("", "all=no", "employee=", "address=x", "employee=a&all=yes"):
+            assert (await host.ask(f"/api/v1/bans?{query}", "DELETE"))[0] == 400, query
+        assert host.ledger.cleared == cleared
+
     async def test_reload(self, host: Host) -> None:
         assert await host.ask("/api/v1/reload", "POST") == (
             200,

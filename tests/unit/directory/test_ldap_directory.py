@@ -139,11 +139,62 @@ async def test_a_person_waiting_for_a_turn_takes_no_thread_from_others(
     first = asyncio.create_task(directory.login("anna", "right"))
     await _until(lambda: script.at_once.get("anna") == 1)
     more = [asyncio.create_task(directory.login("anna", "right")) for _ in range(3)]
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert directory.statistics().free == 1
+    await _until(lambda: script.log.count("find anna") == 4)
+    await _until(lambda: directory.statistics().free == 1)  # the finds come home; nobody else left
+    assert directory.statistics().present == 4
     script.hold.set()
     await asyncio.gather(first, *more)
+
+
+async def test_the_gate_is_passed_before_the_password_is_tried_and_holds_no_thread(
+    make: Callable[..., LdapDirectory], script: Script
+) -> None:
+    directory = make()
+    passed = asyncio.Event()
+    names: list[str] = []
+
+    async def gate(name: str) -> None:
+        names.append(name)
+        await passed.wait()
+
+    logins = [
+        asyncio.create_task(directory.login(typed, "right", gate))
+        for typed in ("Anna@Intranet.example", "nobody")
+    ]
+    await _until(lambda: sorted(names) == ["anna", "nobody"])
+    await _until(lambda: directory.statistics().free == 2)
+    assert directory.statistics().present == 0
+    assert not any(line.startswith(("admit", "pretend")) for line in script.log)
+    passed.set()
+    found, nobody = await asyncio.gather(*logins, return_exceptions=True)
+    assert isinstance(found, Employee)
+    assert isinstance(nobody, WrongPassword)
+
+
+async def test_what_the_gate_raises_ends_the_login(
+    make: Callable[..., LdapDirectory], script: Script
+) -> None:
+    async def gate(name: str) -> None:
+        raise Busy(name)
+
+    with pytest.raises(Busy, match="anna"):
+        await make().login("anna", "right", gate)
+    assert script.log == ["find anna"]
+
+
+async def test_who_is_preferred_is_not_turned_away_by_a_crowd(
+    make: Callable[..., LdapDirectory], script: Script
+) -> None:
+    directory = make()
+    script.hold.clear()
+    crowd = [asyncio.create_task(directory.login("anna", "right")) for _ in range(LOGINS_PER_NAME)]
+    await _until(lambda: script.log.count("find anna") == LOGINS_PER_NAME)
+    with pytest.raises(Busy):
+        await directory.login("anna", "right")
+    owner = asyncio.create_task(directory.login("anna", "right", preferred=True))
+    await _until(lambda: script.log.count("find anna") == LOGINS_PER_NAME + 2)
+    script.hold.set()
+    await asyncio.gather(owner, *crowd)
 
 
 async def test_one_name_cannot_fill_the_queue(
