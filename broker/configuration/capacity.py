@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from broker.configuration.faults import nearest
+from broker.directory.plan import NO_FILTER, looks_like_a_filter
 
 if TYPE_CHECKING:
     from broker.configuration.draft import Draft, Found
@@ -67,8 +68,11 @@ def populations(draft: Draft) -> Found:
         seen.setdefault(population.name, index)
         if everyone is not None:
             yield at, f"is never reached: {everyone} before it takes everyone"
-        elif not population.groups and not population.attributes:
+        elif not population.groups and not population.attributes and population.filter is None:
             everyone = population.name
+        text = population.filter
+        if text is not None and not looks_like_a_filter(text):
+            yield (*at, "filter"), NO_FILTER
         if draft.directory is not None:
             yield from _population_rule(at, population, draft.directory)
         share = population.seats

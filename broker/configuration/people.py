@@ -28,6 +28,12 @@ def directory(draft: Draft) -> Found:
             yield at, "ldaps:// is TLS from the start; start_tls is for ldap://"
     if "{username}" not in directory.user_filter:
         yield ("directory", "user_filter"), "should hold {username}"
+    if directory.user_dn is not None and "{username}" not in directory.user_dn:
+        yield ("directory", "user_dn"), "should hold {username}"
+    if directory.password_change != "none" and not directory.bind_dn:
+        yield ("directory", "password_change"), "needs directory.bind_dn"
+    if directory.password_change == "active_directory" and directory.clear_text:
+        yield ("directory", "password_change"), "is done over TLS only: not with clear_text: true"
     if directory.group_base is not None and "{dn}" not in directory.group_filter:
         yield ("directory", "group_filter"), "should hold {dn}"
     if directory.bind_dn and directory.bind_password is None:

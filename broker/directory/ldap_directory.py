@@ -22,11 +22,12 @@ from broker.directory.servers import Servers
 from broker.directory.switchboard import Statistics, Switchboard
 from broker.directory.turns import Turns
 from broker.directory.wire import tls_context
-from broker.errors import ConfigurationError, DirectoryAway, WrongPassword
+from broker.errors import ConfigurationError, DirectoryAway, PasswordRefused, WrongPassword
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from broker.directory.line import Found
     from broker.directory.port import Employee, Gate
 
 Answer = TypeVar("Answer")
@@ -46,6 +47,8 @@ class LdapDirectory:
         if faults := plan.faults():
             raise ConfigurationError("The directory is not configured properly.", faults)
         self._deadline = plan.deadline
+        self._direct = plan.user_dn is not None
+        self.can_look_up = plan.searches
         self._servers = tuple(parse_server(n, url) for n, url in enumerate(plan.servers, start=1))
         context = tls_context(plan)
         order = Servers(self._servers, clock)
@@ -61,10 +64,35 @@ class LdapDirectory:
         typed = typed_name(username)
         if typed is None or not _sendable(password):
             raise WrongPassword(WRONG)
-        async with self._in_time(self._deadline) as limit:
-            async with self._turns.turn(("typed", typed), preferred=preferred):
-                found = await self._talk(limit, lambda line: line.find(typed))
-            left = self._left(limit)
+        if self._direct:
+            found, left = None, self._deadline
+        else:
+            found, left = await self._find(typed, preferred=preferred)
+        name = typed if found is None else found.name or found.entry.dn
+        await gate(name)
+        async with (
+            self._in_time(left) as limit,
+            self._turns.turn(("employee", name), preferred=preferred),
+        ):
+            if self._direct:
+                return await self._talk(
+                    limit, lambda line: line.admit_directly(typed, password), first=True
+                )
+            if found is None:
+                await self._talk(limit, lambda line: line.pretend(password), first=True)
+                raise WrongPassword(WRONG)
+            return await self._talk(limit, lambda line: line.admit(found, password), first=True)
+
+    async def change_password(
+        self, username: str, old: str, new: str, gate: Gate = open_gate, *, preferred: bool = False
+    ) -> None:
+        """See the port."""
+        typed = typed_name(username)
+        if typed is None or not _sendable(old):
+            raise WrongPassword(WRONG)
+        if not _sendable(new):
+            raise PasswordRefused("No directory takes such a password.")
+        found, left = await self._find(typed, preferred=preferred)
         name = typed if found is None else found.name or found.entry.dn
         await gate(name)
         async with (
@@ -72,9 +100,17 @@ class LdapDirectory:
             self._turns.turn(("employee", name), preferred=preferred),
         ):
             if found is None:
-                await self._talk(limit, lambda line: line.pretend(password), first=True)
+                await self._talk(limit, lambda line: line.pretend(old), first=True)
                 raise WrongPassword(WRONG)
-            return await self._talk(limit, lambda line: line.admit(found, password), first=True)
+            dn = found.entry.dn
+            await self._talk(limit, lambda line: line.change_password(dn, old, new), first=True)
+
+    async def _find(self, typed: str, *, preferred: bool) -> tuple[Found | None, float]:
+        """The entry, and what is left of the deadline."""
+        async with self._in_time(self._deadline) as limit:
+            async with self._turns.turn(("typed", typed), preferred=preferred):
+                found = await self._talk(limit, lambda line: line.find(typed))
+            return found, self._left(limit)
 
     async def lookup(self, username: str) -> Employee | None:
         """See the port. Not serialised with logins: it counts nothing."""

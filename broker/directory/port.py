@@ -17,13 +17,15 @@ class Employee:
 
     ``name`` is the canonical login name (the value of the configured attribute, lower case, NFC):
     the identity used for seats, sessions, bans and ``X-Remote-User``. ``groups`` are DNs as the
-    directory writes them. ``attributes`` holds the first value of each configured extra attribute.
+    directory writes them. ``attributes`` holds the first value of each configured extra attribute,
+    ``filters`` those of the plan's filters that match the entry.
     """
 
     name: str
     display_name: str
     groups: tuple[str, ...]
     attributes: Mapping[str, str] = field(default_factory=dict)
+    filters: tuple[str, ...] = ()
 
 
 async def open_gate(employee: str) -> None:
@@ -33,6 +35,11 @@ async def open_gate(employee: str) -> None:
 class Directory(Protocol):
     """A directory. Every call ends within the configured deadline, whatever the server does."""
 
+    @property
+    def can_look_up(self) -> bool:
+        """False where only employees themselves may read their entries."""
+        ...
+
     async def login(
         self, username: str, password: str, gate: Gate = open_gate, *, preferred: bool = False
     ) -> Employee:
@@ -41,13 +48,25 @@ class Directory(Protocol):
         held meanwhile, and what it raises ends the login. ``preferred``: not to be turned away
         because many strangers try the same name.
 
-        Raises WrongPassword (also: no such employee, empty password), AccountRefused, Busy (no free
-        thread), DirectoryAway.
+        Raises WrongPassword (also: no such employee, empty password), AccountRefused,
+        PasswordExpired, Busy (no free thread), DirectoryAway.
+        """
+        ...
+
+    async def change_password(
+        self, username: str, old: str, new: str, gate: Gate = open_gate, *, preferred: bool = False
+    ) -> None:
+        """Change an employee's own password. ``gate`` and ``preferred`` as in ``login``: the old
+        password is one that can be guessed.
+
+        Raises WrongPassword (the old one), PasswordRefused (the new one), AccountRefused (the
+        directory does not allow it), Busy, DirectoryAway.
         """
         ...
 
     async def lookup(self, username: str) -> Employee | None:
         """Read the employee without a password; None when there is none or the account is disabled.
+        Only where ``can_look_up``.
 
         Raises Busy, DirectoryAway.
         """

@@ -77,6 +77,8 @@ class Portal:
                 web.get("/", on_home(_to(lambda parts: parts.me.start))),
                 web.get("/.broker/login", on_home(_to(lambda parts: parts.login.form))),
                 web.post("/.broker/login", on_home(_to(lambda parts: parts.login.submit))),
+                web.get("/.broker/password", on_home(_to(lambda parts: parts.password.form))),
+                web.post("/.broker/password", on_home(_to(lambda parts: parts.password.submit))),
                 web.get("/.broker/me", on_home(_to(lambda parts: parts.me.show))),
                 web.get("/.broker/logout", _to(lambda parts: parts.logout.ask)),
                 web.post("/.broker/logout", _to(lambda parts: parts.logout.end)),

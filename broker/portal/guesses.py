@@ -13,12 +13,19 @@ import secrets
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
-from broker.errors import Busy, TooManyGuesses
+from broker.errors import (
+    AccountRefused,
+    BrokerError,
+    Busy,
+    PasswordExpired,
+    TooManyGuesses,
+    WrongPassword,
+)
 from broker.policy.guessing import bannable
 from broker.portal import cookies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from aiohttp import web
 
@@ -106,8 +113,7 @@ class Guesses:
 
 
 class Attempt:
-    """One try. ``gate`` is passed before the password is tried, ``right`` or ``undecided`` ends it;
-    a wrong password leaves it as it is."""
+    """One try: ``gate`` is passed before the password is tried, inside ``judged``."""
 
     def __init__(self, guesses: Guesses, address: str, known: tuple[str, str] | None) -> None:
         self._guesses = guesses
@@ -125,10 +131,26 @@ class Attempt:
         browser = self._known[1] if self._known and self._known[0] == employee else ""
         self._tallies = await self._guesses.count(employee, self._address, browser)
 
-    async def right(self) -> None:
-        tallies, self._tallies = self._tallies, ()
-        await self._guesses.settle(tallies, right=True)
+    @contextlib.asynccontextmanager
+    async def judged(self) -> AsyncIterator[None]:
+        """Around what tries the password: what it raises, or that it raises nothing, settles the
+        try. Of a new password that is refused nothing is said about the old one."""
+        try:
+            yield
+        except (WrongPassword, TooManyGuesses):
+            raise
+        except PasswordExpired:
+            await self._settle(right=True)
+            raise
+        except AccountRefused as error:
+            if error.proven:
+                await self._settle(right=True)
+            raise
+        except BrokerError:
+            await self._settle(right=False)
+            raise
+        await self._settle(right=True)
 
-    async def undecided(self) -> None:
+    async def _settle(self, *, right: bool) -> None:
         tallies, self._tallies = self._tallies, ()
-        await self._guesses.settle(tallies, right=False)
+        await self._guesses.settle(tallies, right=right)

@@ -14,7 +14,14 @@ import secrets
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlencode
 
-from broker.errors import BrokerError, Busy, LedgerAway, TooManyGuesses, WrongPassword
+from broker.errors import (
+    BrokerError,
+    Busy,
+    LedgerAway,
+    PasswordExpired,
+    TooManyGuesses,
+    WrongPassword,
+)
 from broker.ledger.port import Ledger, SessionRecord
 from broker.policy.populations import population_of
 from broker.portal import cookies
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
     from broker.directory.port import Directory, Employee
     from broker.portal.guesses import Guesses
     from broker.portal.handover import Handover, Start
+    from broker.portal.password import Password
     from broker.portal.plan import PortalPlan
 
 log = logging.getLogger(__name__)
@@ -60,6 +68,7 @@ class Login:
         pages: Pages,
         handover: Handover,
         guesses: Guesses,
+        password: Password,
         counted: Callable[[str], None],
         jitter: Callable[[], float],
     ) -> None:
@@ -70,6 +79,7 @@ class Login:
         self._pages = pages
         self._handover = handover
         self._guesses = guesses
+        self._password = password
         self._counted = counted
         self._jitter = jitter
 
@@ -85,6 +95,8 @@ class Login:
                 return redirect(await self._onward(request, return_id, session_id))
         translate = gettext(visit.language)
         note = translate("You are logged out.") if "out" in request.query else ""
+        if "changed" in request.query:
+            note = translate("Your password has been changed. Please log in with the new one.")
         return await self._show(request, return_id, note=note)
 
     async def _show(
@@ -155,6 +167,10 @@ class Login:
         except BrokerError as error:
             outcome, status, sentence = failure(error)
             self._counted(outcome)
+            if isinstance(error, PasswordExpired) and error.may_change:
+                return self._password.show(
+                    request, return_id, status=status, username=username, expired=True
+                )
             if status >= 500:  # operations must hear of it; a person's own mistake is theirs
                 log.warning("a login could not be decided: %s", error.reason)
             seconds = error.seconds if isinstance(error, TooManyGuesses) else 0.0
@@ -178,26 +194,20 @@ class Login:
     async def _checked(
         self, request: web.Request, visit: Visit, username: str, password: str
     ) -> Employee:
-        """Who it is, if the password is right. What the directory could not tell does not count as
-        a wrong password; what it refused with the right one does neither."""
+        """Who it is, if the password is right."""
         attempt = await self._guesses.attempt(request, visit.address)
-        try:
-            employee = await self._directory.login(
+        async with attempt.judged():
+            return await self._directory.login(
                 username, password, attempt.gate, preferred=attempt.preferred
             )
-        except (WrongPassword, TooManyGuesses):
-            raise
-        except BrokerError:
-            await attempt.undecided()
-            raise
-        await attempt.right()
-        return employee
 
     async def _open_session(
         self, request: web.Request, visit: Visit, employee: Employee
     ) -> SessionRecord:
         """A new session with a new id, whoever was logged in here before; and a seat asked for."""
-        population = population_of(employee.groups, employee.attributes, self._plan.populations)
+        population = population_of(
+            employee.groups, employee.attributes, self._plan.populations, employee.filters
+        )
         now_ms = (await self._ledger.look(employee.name)).ledger_ms
         record = SessionRecord(
             id=secrets.token_hex(16),  # no secret, the signature is; and never looks like an option

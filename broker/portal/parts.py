@@ -20,6 +20,7 @@ from broker.portal.login import Login
 from broker.portal.logout import Logout
 from broker.portal.me import Me
 from broker.portal.pages import Pages
+from broker.portal.password import Password
 from broker.portal.style import Style
 from broker.portal.waiting import Waiting
 
@@ -54,8 +55,18 @@ class Parts:
         self.front = Front(plan, tokens, pages)
         self.handover = Handover(plan, ledger, tokens, pages)
         guesses = Guesses(plan, ledger, tokens, guarded)
+        self.password = Password(plan, directory, pages, guesses)
         self.login = Login(
-            plan, ledger, directory, tokens, pages, self.handover, guesses, counted, jitter
+            plan,
+            ledger,
+            directory,
+            tokens,
+            pages,
+            self.handover,
+            guesses,
+            self.password,
+            counted,
+            jitter,
         )
         self.logout = Logout(plan, ledger, pages)
         self.me = Me(plan, ledger, pages, admitted)

@@ -26,7 +26,8 @@ class PortalPlan:
     ``populations`` are the rules in the order of configuration. ``session_lifetime`` is in seconds,
     ``sessions_per_employee`` a count, ``color`` is ``#rrggbb``, ``poll_seconds`` the shortest and
     the longest time between two reloads of the waiting page. ``guesses``: what wrong passwords lead
-    to; nobody is banned by an address of ``trusted_addresses`` (networks).
+    to; nobody is banned by an address of ``trusted_addresses`` (networks). ``password_change``:
+    expired passwords may be changed from home.
     """
 
     home: str
@@ -41,6 +42,7 @@ class PortalPlan:
     poll_seconds: tuple[int, int] = field(default=(5, 30))
     guesses: GuessRules = field(default_factory=GuessRules)
     trusted_addresses: tuple[str, ...] = ()
+    password_change: bool = False
 
     @cached_property
     def origins(self) -> Mapping[str, str]:

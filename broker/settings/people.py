@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -34,6 +34,10 @@ class DirectorySettings(Model):
     """Its password. Secret."""
     base: str
     """Where employees are searched."""
+    user_dn: str | None = None
+    """Bind to this name at once instead of searching first: uid={username},ou=people,dc=..., or for
+    Active Directory {username}@corp.example. Without bind_dn each employee reads their own entry,
+    and groups cannot be read again while they work."""
     user_filter: str = "(&(objectClass=person)(uid={username}))"
     """Finds one employee; {username} is replaced, escaped."""
     user_attribute: str = "uid"
@@ -46,10 +50,20 @@ class DirectorySettings(Model):
     """Where groups are searched, for directories without a group attribute."""
     group_filter: str = "(member={dn})"
     """Finds the groups of one employee; {dn} is replaced, escaped."""
+    nested_groups: Literal["none", "matching_rule", "recursive"] = "none"
+    """Groups in groups: matching_rule lets Active Directory follow them, recursive follows them
+    from here."""
+    primary_group: bool = False
+    """Active Directory: count the primary group too, which memberOf does not name."""
     disabled_filter: str | None = None
     """Matches accounts that may not log in."""
     attributes: list[str] = []
     """Further attributes to read, for rules of populations."""
+    password_change: Literal["none", "active_directory", "rfc3062"] = "none"
+    """How employees may change a password that has expired, on the home host; rfc3062 is
+    OpenLDAP's way."""
+    tls_minimum: Literal["1.2", "1.3"] = "1.2"
+    """The oldest version of TLS."""
     connect_timeout: Duration = 2.0
     """Reaching one server."""
     receive_timeout: Duration = 3.0

@@ -261,6 +261,7 @@ LOGIN_OUTCOMES = (
     "ok",
     "wrong_password",
     "account_refused",
+    "password_expired",
     "banned",
     "busy",
     "directory_away",

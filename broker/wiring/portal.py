@@ -39,7 +39,12 @@ def portal_plan(settings: Settings) -> PortalPlan:
         home=settings.home,
         applications=tuple(host.origin for host in settings.hosts),
         populations=tuple(
-            PopulationRule(population.name, tuple(population.groups), population.attributes)
+            PopulationRule(
+                population.name,
+                tuple(population.groups),
+                population.attributes,
+                population.filter,
+            )
             for population in settings.populations
         ),
         session_lifetime=settings.sessions.lifetime,
@@ -53,6 +58,7 @@ def portal_plan(settings: Settings) -> PortalPlan:
             slowest_ms=int(settings.bans.slowest * 1000),
         ),
         trusted_addresses=tuple(settings.bans.trusted),
+        password_change=settings.directory.password_change != "none",
         company=company.name,
         contact=company.contact,
         color=company.color,
@@ -146,7 +152,7 @@ async def _serve(
 
 
 def _directory(settings: Settings) -> LdapDirectory:
-    return LdapDirectory(directory_plan(settings.directory), boot_time)
+    return LdapDirectory(directory_plan(settings), boot_time)
 
 
 async def _close_after(ended: Awaitable[None], directory: LdapDirectory) -> None:

@@ -18,7 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDict
 
 from broker.directory.port import Employee, open_gate
-from broker.errors import LedgerAway, WrongPassword
+from broker.errors import LedgerAway, PasswordRefused, WrongPassword
 from broker.policy.populations import PopulationRule
 from broker.portal.app import Portal
 from broker.portal.plan import PortalPlan
@@ -59,6 +59,8 @@ class FakeDirectory:
             "extern": employee("extern", "contractors", "Eve Extern"),
         }
         self.fails: Exception | None = None
+        self.can_look_up = True
+        self.password = PASSWORD
         self.asked: list[str] = []
 
     async def login(
@@ -70,9 +72,20 @@ class FakeDirectory:
         if self.fails is not None:
             raise self.fails
         found = self.employees.get(name)
-        if found is None or password != PASSWORD:
+        if found is None or password != self.password:
             raise WrongPassword("no")
         return found
+
+    async def change_password(
+        self, username: str, old: str, new: str, gate: Gate = open_gate, *, preferred: bool = False
+    ) -> None:
+        await gate(username.lower())
+        if username.lower() not in self.employees or old != self.password:
+            raise WrongPassword("no")
+        if len(new) < 8:
+            raise PasswordRefused("too short")
+        self.password = new
+        self.fails = None
 
     async def lookup(self, username: str) -> Employee | None:
         return self.employees.get(username)
