@@ -49,15 +49,16 @@ def all_groups(search: Search, plan: DirectoryPlan, entry: Entry, name: str) -> 
     found = _Found()
     if plan.group_attribute:
         found.add(entry.values(plan.group_attribute))
+    primary: list[str] = []
     if plan.primary_group and (sid := reading.primary_group_sid(entry)) is not None:
-        wanted = f"(objectSid={sid})"
-        found.add(group.dn for group in search(_base(plan), wanted, ()))
+        primary = [group.dn for group in search(_base(plan), f"(objectSid={sid})", ())]
+        found.add(primary)
     if plan.group_base is not None and plan.nested_groups != "matching_rule":
         wanted = reading.group_filter(plan, entry, name)
         found.add(group.dn for group in search(plan.group_base, wanted, ()))
     if plan.nested_groups == "matching_rule":
-        # From the person, and from each group by a primary group, which is no one's `member`.
-        for dn in (entry.dn, *found.latest):
+        # From the person, and from the primary group, of which nobody is a `member`.
+        for dn in (entry.dn, *primary):
             wanted = f"(member:{IN_CHAIN}:={reading.escaped(dn)})"
             found.add(group.dn for group in search(_base(plan), wanted, ()))
     elif plan.nested_groups == "recursive":
