@@ -41,6 +41,12 @@ class Refused(BrokerError):
     status = 400
 
 
+class SessionsFull(BrokerError):
+    """The employee is logged in with as many browsers as the site allows, and none is evicted."""
+
+    status = 409
+
+
 class Stale(BrokerError):
     """Compare-and-set lost: somebody else changed the document first (If-Match failed)."""
 

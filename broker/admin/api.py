@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _VERSION = re.compile(r'(?P<quote>"?)(?P<number>[0-9]{1,15})(?P=quote)')
 _SILENT_LONG_ENOUGH = 10.0  # seconds: forty syncs
+_MOST_LISTED = 1000  # sessions of a population or of everybody
+_WHOSE = "say whose: employee=NAME, population=NAME or everybody=yes"
+_REFRESHED: dict[str, RevocationKind] = {
+    "session": "session",
+    "employee": "employee",
+    "population": "population",
+    "everybody": "everybody",
+}
 _SELECTORS: dict[str, RevocationKind] = {"employee": "employee", "population": "population"}
 
 
@@ -113,9 +121,30 @@ class Api:
         return web.json_response(views.waiting(await self._ledger.usage()))
 
     async def sessions(self, request: web.Request) -> web.Response:
-        employee = _only(request, "employee")
-        found = await self._ledger.sessions(employee)
-        return web.json_response({"sessions": [views.session(each) for each in found]})
+        """All of an employee; of a population or of everybody the youngest, and how many there
+        are."""
+        kind, subject = _subject(request)
+        if kind == "employee":
+            found = await self._ledger.sessions(subject)
+            total = len(found)
+        else:
+            total, found = await self._ledger.list_sessions(kind, subject, _MOST_LISTED)
+        return web.json_response(
+            {"sessions": [views.session(each) for each in found], "total": total}
+        )
+
+    async def refresh_sessions(self, request: web.Request) -> web.Response:
+        """Their entries in the directory are read again at once, by a portal of any host."""
+        wanted = await _body(request)
+        if len(wanted) != 1:
+            raise Refused(_WHOSE)
+        ((name, subject),) = wanted.items()
+        kind = _REFRESHED.get(name)
+        if kind is None or not (subject is True if kind == "everybody" else _named(subject)):
+            raise Refused(_WHOSE)
+        marked = await self._ledger.mark_due(kind, "" if kind == "everybody" else subject)
+        _log.warning("entries to be read again on request: %d (%s)", marked, kind)
+        return web.json_response({"employees": marked})
 
     async def revoke_session(self, request: web.Request) -> web.Response:
         """A session the ledger does not know may still be honoured by its signature (the ledger
@@ -126,15 +155,7 @@ class Api:
         return web.json_response({"revocation": number, "known": known})
 
     async def revoke_sessions(self, request: web.Request) -> web.Response:
-        if len(request.query) != 1:
-            raise Refused("say whose: employee=NAME, population=NAME or everybody=yes")
-        ((selector, subject),) = request.query.items()
-        if selector == "everybody" and subject == "yes":
-            number = await self._ledger.revoke("everybody", "")
-        elif selector in _SELECTORS and subject:
-            number = await self._ledger.revoke(_SELECTORS[selector], subject)
-        else:
-            raise Refused("say whose: employee=NAME, population=NAME or everybody=yes")
+        number = await self._ledger.revoke(*_subject(request))
         return web.json_response({"revocation": number})
 
     async def reload(self, request: web.Request) -> web.Response:
@@ -172,7 +193,6 @@ class Api:
         return web.json_response(openapi(self.operations, self._site))
 
     def _table(self) -> tuple[Operation, ...]:
-        employee = Parameter("employee", "query", "the canonical login name", required=True)
         server = {
             "type": "object",
             "properties": {"server": {"type": "string"}},
@@ -210,8 +230,35 @@ class Api:
                 {200: "how many wait and are called"},
             ),
             Operation(
-                "GET", "/sessions", "Sessions of one employee", self.sessions,
-                {200: "the sessions", 400: "no employee named"}, (employee,),
+                "GET", "/sessions", "Sessions of an employee, a population, everybody",
+                self.sessions,
+                {
+                    200: "all of an employee; else the youngest 1000; total: all there are",
+                    400: "not exactly one of the parameters",
+                },
+                (
+                    Parameter("employee", "query", "the canonical login name"),
+                    Parameter("population", "query", "its name"),
+                    Parameter("everybody", "query", "yes"),
+                ),
+            ),
+            Operation(
+                "POST", "/sessions/refresh", "Read employees' entries in the directory again",
+                self.refresh_sessions,
+                {200: "how many employees are to be read", 400: "not exactly one of the four"},
+                (),
+                {
+                    "type": "object",
+                    "properties": {
+                        "session": {"type": "string"},
+                        "employee": {"type": "string"},
+                        "population": {"type": "string"},
+                        "everybody": {"const": True},
+                    },
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                    "additionalProperties": False,
+                },
             ),
             Operation(
                 "DELETE", "/sessions/{id}", "End one session", self.revoke_session,
@@ -249,11 +296,20 @@ class Api:
         )  # fmt: skip
 
 
-def _only(request: web.Request, name: str) -> str:
-    """The one query parameter this operation has. Raises Refused."""
-    if set(request.query) != {name} or len(request.query) != 1 or not request.query[name]:
-        raise Refused(f"this needs the parameter {name}, once, and no other")
-    return request.query[name]
+def _named(subject: Any) -> bool:
+    return isinstance(subject, str) and bool(subject)
+
+
+def _subject(request: web.Request) -> tuple[RevocationKind, str]:
+    """Whose sessions the one query parameter names. Raises Refused."""
+    if len(request.query) != 1:
+        raise Refused(_WHOSE)
+    ((selector, subject),) = request.query.items()
+    if selector == "everybody" and subject == "yes":
+        return "everybody", ""
+    if selector in _SELECTORS and subject:
+        return _SELECTORS[selector], subject
+    raise Refused(_WHOSE)
 
 
 def _version(request: web.Request) -> int | None:

@@ -39,7 +39,7 @@ _COMMANDS = {
     "check": ("check", "Name all faults of a configuration, then try everything it names."),
     "demo": ("demo", "Run the whole system on loopback; let employees arrive."),
     "status": ("status", "Seats, waiting room, connections and workers at a glance."),
-    "sessions": ("sessions", "Logged-in browsers: list, revoke."),
+    "sessions": ("sessions", "Logged-in browsers: list, revoke, refresh."),
     "bans": ("bans", "Bans by wrong passwords: list, clear."),
     "waiting": ("waiting", "The waiting room."),
     "servers": ("servers", "The applications' servers and their health."),

@@ -53,6 +53,8 @@ def sessions(draft: Draft) -> Found:
         yield ("sessions", "token_refresh"), "should be below sessions.token_lifetime"
     if sessions.token_lifetime > sessions.lifetime:
         yield ("sessions", "token_lifetime"), "should not be above sessions.lifetime"
+    if sessions.reread <= 0:
+        yield ("sessions", "reread"), "should be above 0"
     try:
         KeyRing.from_json(sessions.keys.get_secret_value())
     except ConfigurationError:

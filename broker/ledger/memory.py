@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from broker.errors import LedgerAway, LedgerLearning, Stale
 from broker.ledger import reporting
 from broker.ledger.memory_guesses import MemoryGuesses
+from broker.ledger.memory_rereading import MemoryRereading
 from broker.ledger.memory_seats import MemorySeats
 from broker.ledger.memory_sessions import MemorySessions
 from broker.ledger.port import (
@@ -79,6 +80,7 @@ class MemoryLedger:
         self.state = MemoryState(self._clock(), self._next_epoch())
         self.seats = MemorySeats(self.state)
         self.seat_sessions = MemorySessions(self.state, self.seats)
+        self.rereading = MemoryRereading(self.state, self.seat_sessions)
         self.guesses = MemoryGuesses(self.state)
 
     def restart(self) -> None:
@@ -207,10 +209,12 @@ class MemoryLedger:
 
     # --- sessions
 
-    async def put_session(self, record: SessionRecord, *, most: int) -> tuple[str, ...]:
+    async def put_session(
+        self, record: SessionRecord, *, most: int, refuse: bool = False
+    ) -> tuple[str, ...]:
         self._call()
         with self._news():
-            return self.seat_sessions.put_session(record, most=most)
+            return self.seat_sessions.put_session(record, most=most, refuse=refuse)
 
     async def session(self, session_id: str) -> SessionRecord | None:
         self._call()
@@ -222,6 +226,26 @@ class MemoryLedger:
     async def sessions(self, employee: str) -> Sequence[SessionRecord]:
         self._call()
         return self.seat_sessions.sessions(employee)
+
+    async def list_sessions(
+        self, kind: RevocationKind, subject: str, most: int
+    ) -> tuple[int, Sequence[SessionRecord]]:
+        self._call()
+        return self.rereading.list_sessions(kind, subject, most)
+
+    async def due_employees(self, most: int, every_ms: int) -> Sequence[str]:
+        self._call()
+        return self.rereading.due_employees(most, every_ms)
+
+    async def mark_due(self, kind: RevocationKind, subject: str) -> int:
+        self._call()
+        self._wake()
+        return self.rereading.mark_due(kind, subject)
+
+    async def update_sessions(self, employee: str, records: Sequence[SessionRecord]) -> int:
+        self._call()
+        with self._news():
+            return self.rereading.update_sessions(employee, records)
 
     async def end_session(self, session_id: str) -> bool:
         self._call()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from broker.policy.limits import LimitsDocument
 
 SeatState = Literal["seated", "waiting", "called", "not_admitted", "learning", "gone"]
-RevocationKind = Literal["session", "employee", "population", "everybody"]
+RevocationKind = Literal["session", "employee", "population", "everybody", "changed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,8 @@ class Touch:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """From revocation ``number`` on, nothing issued to ``subject`` before ``ledger_ms`` counts."""
+    """From revocation ``number`` on, nothing issued to ``subject`` before ``ledger_ms`` counts. The
+    kind ``changed`` revokes nothing: the records of that employee are to be read again."""
 
     number: int
     kind: RevocationKind
@@ -237,8 +238,11 @@ class Ledger(Protocol):
         ...
 
     # --- sessions
-    async def put_session(self, record: SessionRecord, *, most: int) -> tuple[str, ...]:
-        """Store it; evict and revoke the employee's oldest beyond ``most``; returns their ids."""
+    async def put_session(
+        self, record: SessionRecord, *, most: int, refuse: bool = False
+    ) -> tuple[str, ...]:
+        """Store it; evict and revoke the employee's oldest beyond ``most``; returns their ids. With
+        ``refuse`` nobody is evicted: raises SessionsFull."""
         ...
 
     async def session(self, session_id: str) -> SessionRecord | None:
@@ -247,6 +251,25 @@ class Ledger(Protocol):
         ...
 
     async def sessions(self, employee: str) -> Sequence[SessionRecord]: ...
+
+    async def list_sessions(
+        self, kind: RevocationKind, subject: str, most: int
+    ) -> tuple[int, Sequence[SessionRecord]]:
+        """Of a ``population`` or ``everybody``: how many there are, and the youngest of them."""
+        ...
+
+    async def due_employees(self, most: int, every_ms: int) -> Sequence[str]:
+        """Employees with sessions whose entry was not read for so long; they count as read now."""
+        ...
+
+    async def mark_due(self, kind: RevocationKind, subject: str) -> int:
+        """Whoever is named is due at once; returns how many that are new."""
+        ...
+
+    async def update_sessions(self, employee: str, records: Sequence[SessionRecord]) -> int:
+        """The directory says something else: replace what the records say (not when they end), and
+        tell the workers. Of records that are gone nothing is written; returns how many were."""
+        ...
 
     async def end_session(self, session_id: str) -> bool:
         """Log out: delete, append a revocation, release the seat if it was the last. Idempotent."""

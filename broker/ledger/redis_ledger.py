@@ -105,14 +105,30 @@ class RedisLedger:
 
     # --- sessions
 
-    async def put_session(self, record: SessionRecord, *, most: int) -> tuple[str, ...]:
-        return await self._sessions.put_session(record, most=most)
+    async def put_session(
+        self, record: SessionRecord, *, most: int, refuse: bool = False
+    ) -> tuple[str, ...]:
+        return await self._sessions.put_session(record, most=most, refuse=refuse)
 
     async def session(self, session_id: str) -> SessionRecord | None:
         return await self._sessions.session(session_id)
 
     async def sessions(self, employee: str) -> Sequence[SessionRecord]:
         return await self._sessions.sessions(employee)
+
+    async def list_sessions(
+        self, kind: RevocationKind, subject: str, most: int
+    ) -> tuple[int, Sequence[SessionRecord]]:
+        return await self._sessions.list_sessions(kind, subject, most)
+
+    async def due_employees(self, most: int, every_ms: int) -> Sequence[str]:
+        return await self._sessions.due_employees(most, every_ms)
+
+    async def mark_due(self, kind: RevocationKind, subject: str) -> int:
+        return await self._sessions.mark_due(kind, subject)
+
+    async def update_sessions(self, employee: str, records: Sequence[SessionRecord]) -> int:
+        return await self._sessions.update_sessions(employee, records)
 
     async def end_session(self, session_id: str) -> bool:
         return await self._sessions.end_session(session_id)

@@ -16,6 +16,7 @@ from broker.errors import (
     LedgerLearning,
     PasswordExpired,
     PasswordRefused,
+    SessionsFull,
     TooManyGuesses,
     WrongPassword,
 )
@@ -60,6 +61,15 @@ FAILURES: tuple[tuple[Kind, str, int, str], ...] = (
         mark(
             "This new password is not accepted: it may be too short or too simple, or one that you "
             "have used before. Please choose another one."
+        ),
+    ),
+    (
+        SessionsFull,
+        "sessions_full",
+        409,
+        mark(
+            "You are logged in with as many browsers as is allowed. Log out in one of them first, "
+            "or ask %(contact)s."
         ),
     ),
     (

@@ -221,10 +221,17 @@ class Login:
             address=visit.address,
             agent=_storable(request.headers.get("User-Agent", ""))[:LONGEST_AGENT],
         )
-        evicted = await self._ledger.put_session(record, most=self._plan.sessions_per_employee)
+        replaced = visit.identity is not None and visit.identity.employee == employee.name
+        if visit.identity is not None and replaced:
+            await self._ledger.end_session(visit.identity.session_id)
+        evicted = await self._ledger.put_session(
+            record,
+            most=self._plan.sessions_per_employee,
+            refuse=self._plan.refuse_more_sessions,
+        )
         if record.id in evicted:
             raise Busy("This employee was logged out everywhere at this very moment.")
-        if visit.identity is not None:
+        if visit.identity is not None and not replaced:
             await self._ledger.end_session(visit.identity.session_id)
         if population is not None:
             await self._ledger.admit(employee.name, population)

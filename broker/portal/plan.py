@@ -24,10 +24,11 @@ class PortalPlan:
     """``home`` and ``applications`` are origins (``https://feed.example.com:8443``).
 
     ``populations`` are the rules in the order of configuration. ``session_lifetime`` is in seconds,
-    ``sessions_per_employee`` a count, ``color`` is ``#rrggbb``, ``poll_seconds`` the shortest and
-    the longest time between two reloads of the waiting page. ``guesses``: what wrong passwords lead
-    to; nobody is banned by an address of ``trusted_addresses`` (networks). ``password_change``:
-    expired passwords may be changed from home.
+    ``sessions_per_employee`` a count (the oldest goes, or with ``refuse_more_sessions`` nobody),
+    ``color`` is ``#rrggbb``, ``poll_seconds`` the shortest and the longest time between two reloads
+    of the waiting page. ``guesses``: what wrong passwords lead to; nobody is banned by an address
+    of ``trusted_addresses`` (networks). ``password_change``: expired passwords may be changed from
+    home.
     """
 
     home: str
@@ -35,6 +36,7 @@ class PortalPlan:
     populations: tuple[PopulationRule, ...]
     session_lifetime: float = 43_200.0
     sessions_per_employee: int = 10
+    refuse_more_sessions: bool = False
     company: str = "Remote access"
     contact: str = "your IT service desk"
     color: str = "#2457c5"

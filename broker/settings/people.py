@@ -88,7 +88,12 @@ class Sessions(Model):
     token_refresh: Duration = 300.0
     """A token older than this is issued again on the way."""
     per_employee: Positive = 10
-    """Browsers of one employee; the oldest is logged out."""
+    """Browsers of one employee."""
+    when_full: Literal["evict", "refuse"] = "evict"
+    """evict: one more logs the oldest out; refuse: it may not log in."""
+    reread: Duration = 300.0
+    """How often the entry of an employee with sessions is read again in the directory: who is
+    disabled is out, other groups are in force."""
 
 
 class Bans(Model):

@@ -216,6 +216,7 @@ class Sync:
         for revocation in reply.revocations:
             self._sessions.revoke(revocation)
         self.revocations_known = max(self.revocations_known, reply.revocations_upto)
+        await self._sessions.reread()
         self._confirm(touched, set(reply.lost_seats), sent_at)
         self.queues = dict(reply.queues)
         self._sessions.sweep(sent_at)

@@ -193,6 +193,12 @@ LOGINS_DELAYED = Metric(
     "Logins that had to wait because many passwords were tried with the same name.",
     "counter",
 )
+REREAD = Metric(
+    "broker_employees_reread_total",
+    "Employees with a session whose entry was read again, by outcome (gone: logged out).",
+    "counter",
+    ("outcome",),
+)
 SESSIONS_CACHED = Metric(
     "broker_sessions_cached", "Sessions known in the memory of the workers.", "gauge"
 )
@@ -256,12 +262,14 @@ REFUSAL_REASONS = (
     "too_large",
     "too_slow",
 )
+REREAD_OUTCOMES = ("same", "changed", "gone", "failed")
 BAN_KINDS = ("pair", "address")
 LOGIN_OUTCOMES = (
     "ok",
     "wrong_password",
     "account_refused",
     "password_expired",
+    "sessions_full",
     "banned",
     "busy",
     "directory_away",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from broker.policy.guessing import GuessRules
 from broker.policy.populations import PopulationRule
 from broker.portal.app import Portal
 from broker.portal.plan import PortalPlan
+from broker.site.rereading import Rereading
 from broker.site.tokens import KeyRing, Tokens
 from broker.supervisor.child import Child
 from broker.telemetry import names
@@ -49,6 +51,7 @@ def portal_plan(settings: Settings) -> PortalPlan:
         ),
         session_lifetime=settings.sessions.lifetime,
         sessions_per_employee=settings.sessions.per_employee,
+        refuse_more_sessions=settings.sessions.when_full == "refuse",
         guesses=GuessRules(
             window_ms=int(settings.bans.window * 1000),
             ban_ms=int(settings.bans.duration * 1000),
@@ -92,9 +95,18 @@ async def portal(settings: Settings, birth: Birth) -> None:
         else:
             bans.add(kind)
 
+    reread = exposition.counter(names.REREAD, [(outcome,) for outcome in names.REREAD_OUTCOMES])
     try:
         async with asyncio.TaskGroup() as farewells:
             directory = _directory(settings)
+            rereading = Rereading(
+                ledger,
+                directory,
+                portal_plan(settings).populations,
+                settings.sessions.reread,
+                reread.add,
+            )
+            background = asyncio.create_task(rereading.run())
             served = Portal(portal_plan(settings), ledger, directory, tokens, logins.add, guarded)
 
             async def reload() -> None:
@@ -105,6 +117,8 @@ async def portal(settings: Settings, birth: Birth) -> None:
                 # A new one also where its settings are the same: the file ``ca`` may not be.
                 found = _directory(wanted)
                 ended = served.replace(portal_plan(wanted), found)
+                rereading.directory, rereading.rules = found, portal_plan(wanted).populations
+                rereading.every = wanted.sessions.reread
                 farewells.create_task(_close_after(ended, directory))
                 directory = found
                 _log.info("reloaded")
@@ -112,6 +126,9 @@ async def portal(settings: Settings, birth: Birth) -> None:
             try:
                 await _serve(settings, child, served, exposition, reload)
             finally:
+                background.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await background
                 await directory.close()
     finally:
         await ledger.close()

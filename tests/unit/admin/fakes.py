@@ -53,6 +53,7 @@ class FakeLedger:
         self.records = [RECORD]
         self.revoked: list[tuple[str, str]] = []
         self.buried: list[str] = []
+        self.marked: list[tuple[str, str]] = []
         self.cleared: list[tuple[str, str]] = []
         self.published: list[LimitsDocument] = []
 
@@ -84,6 +85,18 @@ class FakeLedger:
     async def session(self, session_id: str) -> SessionRecord | None:
         self._answer()
         return next((record for record in self.records if record.id == session_id), None)
+
+    async def list_sessions(
+        self, kind: RevocationKind, subject: str, most: int
+    ) -> tuple[int, Sequence[SessionRecord]]:
+        self._answer()
+        assert kind in ("population", "everybody")
+        return 7, [r for r in self.records if kind == "everybody" or r.population == subject]
+
+    async def mark_due(self, kind: RevocationKind, subject: str) -> int:
+        self._answer()
+        self.marked.append((kind, subject))
+        return 1
 
     async def bans(self, most: int = 1000) -> Sequence[Ban]:
         self._answer()

@@ -358,9 +358,38 @@ class TestApi:
     async def test_sessions_of_an_employee(self, host: Host) -> None:
         _, body = await host.ask("/api/v1/sessions?employee=amina")
         assert [session["id"] for session in body["sessions"]] == ["s1"]
-        assert await host.ask("/api/v1/sessions?employee=nobody") == (200, {"sessions": []})
+        assert await host.ask("/api/v1/sessions?employee=nobody") == (
+            200,
+            {"sessions": [], "total": 0},
+        )
         for query in ("", "?employee=", "?employee=a&employee=b", "?other=x&employee=a"):
             assert (await host.ask(f"/api/v1/sessions{query}"))[0] == 400, query
+
+    async def test_sessions_of_many(self, host: Host) -> None:
+        for query, found in (
+            ("population=sales", 1), ("population=none", 0), ("everybody=yes", 1),
+        ):  # fmt: skip
+            _, body = await host.ask(f"/api/v1/sessions?{query}")
+            assert (len(body["sessions"]), body["total"]) == (found, 7)
+
+    async def test_refreshing(self, host: Host) -> None:
+        async def refresh(body: Any) -> tuple[int, Any]:
+            return await host.ask("/api/v1/sessions/refresh", "POST", json=body)
+
+        for body in (
+            {"employee": "amina"}, {"session": "s1"}, {"population": "sales"}, {"everybody": True},
+        ):  # fmt: skip
+            assert await refresh(body) == (200, {"employees": 1})
+        marked = [
+            ("employee", "amina"), ("session", "s1"), ("population", "sales"), ("everybody", ""),
+        ]  # fmt: skip
+        assert host.ledger.marked == marked
+        for wrong in (
+            {}, {"employee": ""}, {"employee": 3}, {"everybody": "yes"}, {"other": "x"},
+            {"employee": "a", "session": "b"},
+        ):  # fmt: skip
+            assert (await refresh(wrong))[0] == 400, wrong
+        assert host.ledger.marked == marked
 
     async def test_revoking(self, host: Host) -> None:
         ask = host.ask
