@@ -45,7 +45,7 @@ _COMMANDS = {
     "servers": ("servers", "The applications' servers and their health."),
     "workers": ("workers", "Worker processes: list, forget a lost one."),
     "reload": ("reload", "Make this host read its configuration again."),
-    "keys": ("keys", "Make a key ring for sessions and assertions."),
+    "keys": ("keys", "The key ring for sessions and assertions: generate, rotate."),
 }
 
 

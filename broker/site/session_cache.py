@@ -36,7 +36,8 @@ class CachedCookie:
     """One cookie value seen on this worker. ``until`` and ``renew_at`` are CLOCK_BOOTTIME seconds.
     ``seat_epoch``: the epoch of the seat that the token states, "" for none. ``renewed`` keeps the
     successor so that parallel requests get one and the same, and ``renewed_epoch`` that of its
-    seat."""
+    seat; ``renewed_by`` names the key, so that after a rotation none is handed out that the next
+    one would end."""
 
     session: Session
     host: bytes
@@ -45,6 +46,7 @@ class CachedCookie:
     seat_epoch: str
     renewed: bytes | None = None
     renewed_epoch: str = ""
+    renewed_by: str = ""
 
 
 class SessionCache:
@@ -202,13 +204,14 @@ class SessionCache:
             if now < entry.renew_at:
                 return None
             epoch = entry.seat_epoch if session.person.seat_until <= now else epoch
-        if entry.renewed is None or entry.renewed_epoch != epoch:
+        by = self._tokens.session_kid
+        if entry.renewed is None or entry.renewed_epoch != epoch or entry.renewed_by != by:
             record = self._records[session.id]
             host = entry.host.decode("ascii")
             seat = self._seat_claim(session.person, now)
             token = self._tokens.session_cookie(record, host, seat)
             entry.renewed = token.encode("ascii")
-            entry.renewed_epoch = epoch
+            entry.renewed_epoch, entry.renewed_by = epoch, by
         return b"__Host-broker=" + entry.renewed + COOKIE_ATTRIBUTES.encode("ascii")
 
     def _seat_claim(self, person: Person, now: float) -> SeatClaim | None:

@@ -51,14 +51,15 @@ class KeyRing:
         """Read what ``generate`` wrote. Raises ConfigurationError without showing the text."""
         try:
             ring = json.loads(text)
-            sessions = {key["kid"]: _unpad(key["k"]) for key in ring["sessions"]}
+            # Keys marked "next" are prepared for a rotation: last, so that they sign nothing yet.
+            sessions = {key["kid"]: _unpad(key["k"]) for key in sorted(ring["sessions"], key=_next)}
             assertions: dict[str, ec.EllipticCurvePrivateKey] = {}
-            for jwk in ring["assertions"]:
+            for jwk in sorted(ring["assertions"], key=_next):
                 key = ECAlgorithm.from_jwk(jwk)
                 if not isinstance(key, ec.EllipticCurvePrivateKey):
                     raise TypeError("not a private key")
                 assertions[jwk["kid"]] = key
-        except (ValueError, KeyError, TypeError, jwt.InvalidKeyError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, jwt.InvalidKeyError) as error:
             raise ConfigurationError("sessions.keys: not a key ring of `broker keys`") from error
         if not sessions or not assertions or any(len(key) < 32 for key in sessions.values()):
             raise ConfigurationError("sessions.keys: needs a session key and an assertion key")
@@ -113,11 +114,15 @@ class Tokens:
     def __init__(
         self, ring: KeyRing, site: str, wall_clock: Callable[[], float], token_lifetime: float
     ) -> None:
-        self._ring = ring
         self._site = site
         self._now = wall_clock
         self.token_lifetime = int(token_lifetime)
-        self._session_kid = next(iter(ring.sessions))
+        self.replace(ring)
+
+    def replace(self, ring: KeyRing) -> None:
+        """Sign and verify with another ring from now on."""
+        self._ring = ring
+        self.session_kid = next(iter(ring.sessions))
         self._assertion_kid = next(iter(ring.assertions))
 
     # --- sessions
@@ -268,9 +273,9 @@ class Tokens:
     def _sign(self, claims: Mapping[str, Any], kind: str) -> str:
         return jwt.encode(
             dict(claims),
-            self._ring.sessions[self._session_kid],
+            self._ring.sessions[self.session_kid],
             algorithm="HS256",
-            headers={"kid": self._session_kid, "typ": kind},
+            headers={"kid": self.session_kid, "typ": kind},
         )
 
     def _verify(
@@ -305,6 +310,10 @@ class Tokens:
         if not issued - LEEWAY <= now < expires + LEEWAY:
             return None
         return claims
+
+
+def _next(key: dict[str, Any]) -> bool:
+    return bool(key.get("next"))
 
 
 def _text(value: Any) -> str:

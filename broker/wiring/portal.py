@@ -116,6 +116,7 @@ async def portal(settings: Settings, birth: Birth) -> None:
                 wanted = load(birth.configuration)
                 # A new one also where its settings are the same: the file ``ca`` may not be.
                 found = _directory(wanted)
+                tokens.replace(KeyRing.from_json(wanted.sessions.keys.get_secret_value()))
                 ended = served.replace(portal_plan(wanted), found)
                 rereading.directory, rereading.rules = found, portal_plan(wanted).populations
                 rereading.every = wanted.sessions.reread

@@ -55,18 +55,24 @@ _LIVE = frozenset(
         "levels",
         "directory",
         "door",
+        "bans",
         "company",
     )
 )
+_LIVE_IN_SESSIONS = frozenset(("keys", "per_employee", "when_full", "reread"))
 
 
 def needs_restart(running: Settings, wanted: Settings) -> tuple[str, ...]:
     """The top-level keys in which ``wanted`` differs and that no process changes while it runs."""
-    return tuple(
-        key
-        for key in type(running).model_fields
-        if key not in _LIVE and getattr(running, key) != getattr(wanted, key)
-    )
+    found = []
+    for key in type(running).model_fields:
+        before, after = getattr(running, key), getattr(wanted, key)
+        if key == "sessions":
+            live = {name: getattr(after, name) for name in _LIVE_IN_SESSIONS}
+            before = before.model_copy(update=live)
+        if key not in _LIVE and before != after:
+            found.append(key)
+    return tuple(found)
 
 
 def serve(path: Path, *, first_start: bool = False) -> int:
