@@ -64,9 +64,8 @@ async def test_nobody_is_logged_out_by_two_rotations(broker: RunningBroker) -> N
     statuses: set[int] = set()
     done = asyncio.Event()
 
-    async def browse(name: str) -> str:
+    async def browse(cookie: str) -> str:
         """New connections all the time, to meet every worker; takes each token it is given."""
-        cookie = await broker.cookie("one", name)
         connector = aiohttp.TCPConnector(force_close=True)
         async with aiohttp.ClientSession(connector=connector) as session:
             while not done.is_set():
@@ -79,7 +78,8 @@ async def test_nobody_is_logged_out_by_two_rotations(broker: RunningBroker) -> N
             return cookie
 
     idle = await broker.cookie("one", "idle")
-    browsers = [asyncio.create_task(browse(name)) for name in ("anna", "bert", "cleo")]
+    cookies = [await broker.cookie("one", name) for name in ("anna", "bert", "cleo")]
+    browsers = [asyncio.create_task(browse(cookie)) for cookie in cookies]
     assert (await rotate(broker))["step"] == "rotated"
     async with aiohttp.ClientSession() as session:
         headers = broker.headers("one", idle)
