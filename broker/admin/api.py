@@ -6,28 +6,30 @@ Handlers only ask, call a view and answer; errors are raised and become problems
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import re
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from broker.admin import views
+from broker.admin import capacity_views, guard, views
+from broker.admin.asking import body, version
 from broker.admin.bans import Bans
 from broker.admin.guard import problem
 from broker.admin.operations import Operation, Parameter, openapi
+from broker.admin.orders import CapacityOrders
 from broker.errors import ConfigurationError, LedgerAway, NotFound, Refused, Stale
+from broker.ledger.port import AuditEntry
+from broker.site.orders import Orders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from broker.admin.processes import HostState, Processes
     from broker.ledger.port import Ledger, RevocationKind, Usage, WorkerView
+    from broker.policy.capacity import Capacity
     from broker.policy.limits import LimitsDocument
 
 _log = logging.getLogger(__name__)
-_VERSION = re.compile(r'(?P<quote>"?)(?P<number>[0-9]{1,15})(?P=quote)')
 _SILENT_LONG_ENOUGH = 10.0  # seconds: forty syncs
 _MOST_LISTED = 1000  # sessions of a population or of everybody
 _WHOSE = "say whose: employee=NAME, population=NAME or everybody=yes"
@@ -41,21 +43,24 @@ _SELECTORS: dict[str, RevocationKind] = {"employee": "employee", "population": "
 
 
 class Api:
-    """``propose`` reads this host's configuration again and makes the limits document it asks for;
-    it raises ConfigurationError with all faults."""
+    """``propose`` reads this host's configuration again and makes the limits document it asks for,
+    under what is in force of levels and raises; it raises ConfigurationError with all faults.
+    ``civil``: civil time in seconds."""
 
     def __init__(
         self,
         site: str,
         ledger: Ledger,
         processes: Processes,
-        propose: Callable[[], LimitsDocument],
+        propose: Callable[[Capacity | None], LimitsDocument],
+        civil: Callable[[], float],
     ) -> None:
         self._site = site
         self._ledger = ledger
         self._processes = processes
         self._propose = propose
-        self.operations = (*self._table(), *Bans(ledger).operations())
+        self._orders = CapacityOrders(Orders(ledger, civil), ledger)
+        self.operations = (*self._table(), *Bans(ledger, self._record).operations())
 
     async def snapshot(self) -> tuple[HostState, Usage | None, Sequence[WorkerView]]:
         """This host and the ledger at once; without the ledger, None and nobody."""
@@ -88,12 +93,14 @@ class Api:
         _log.warning("worker %s is forgotten on request", incarnation)
         if not await self._ledger.tombstone(incarnation):
             raise NotFound(f"the ledger knows no worker {incarnation}")
+        await self._record(request, "forgot", f"worker {incarnation}")
         return web.json_response({"forgotten": True})
 
     async def capacity(self, _: web.Request) -> web.Response:
         usage = await self._ledger.usage()
         etag = {"ETag": f'"{usage.limits.number}"'}
-        return web.json_response(views.capacity(usage), headers=etag)
+        in_force = capacity_views.in_force(usage.limits.capacity)
+        return web.json_response(views.capacity(usage) | in_force, headers=etag)
 
     async def pools(self, _: web.Request) -> web.Response:
         host, usage, _known = await self.snapshot()
@@ -106,16 +113,26 @@ class Api:
         return await self._switch_server(request, drained=False)
 
     async def _switch_server(self, request: web.Request, *, drained: bool) -> web.Response:
-        """On this host only, and until a worker starts anew: workers keep it in memory. ``missing``
-        names those that did not answer, so that nobody takes a server away too early."""
-        wanted = await _body(request)
+        """On this host, over restarts too. ``missing`` names the workers that did not answer, so
+        that nobody takes a server away too early: they may be at work still, or about to start."""
+        wanted = await body(request)
         server = wanted.pop("server", None)
         if wanted or not isinstance(server, str) or not server:
             raise Refused('the body is {"server": "http://HOST:PORT"}')
         done = await self._processes.switch_server(server, drained=drained)
         missing = sorted(set((await self._processes.state()).expected()) - set(done))
-        _log.warning("server %s: %s on request", server, "drained" if drained else "enabled")
+        await self._record(request, "drained" if drained else "enabled", f"server {server}")
         return web.json_response({"server": server, "workers": list(done), "missing": missing})
+
+    async def _record(self, request: web.Request, action: str, subject: str) -> None:
+        """What was done already stands in the log in any case: a ledger that is away keeps nobody
+        from draining a server."""
+        author = guard.author(request)
+        _log.warning("%s %s %s", author, action, subject)
+        try:
+            await self._ledger.record(AuditEntry(author, action, subject))
+        except LedgerAway as away:
+            _log.warning("not in the audit trail: %s", away.reason)
 
     async def waiting(self, _: web.Request) -> web.Response:
         return web.json_response(views.waiting(await self._ledger.usage()))
@@ -135,7 +152,7 @@ class Api:
 
     async def refresh_sessions(self, request: web.Request) -> web.Response:
         """Their entries in the directory are read again at once, by a portal of any host."""
-        wanted = await _body(request)
+        wanted = await body(request)
         if len(wanted) != 1:
             raise Refused(_WHOSE)
         ((name, subject),) = wanted.items()
@@ -143,7 +160,8 @@ class Api:
         if kind is None or not (subject is True if kind == "everybody" else _named(subject)):
             raise Refused(_WHOSE)
         marked = await self._ledger.mark_due(kind, "" if kind == "everybody" else subject)
-        _log.warning("entries to be read again on request: %d (%s)", marked, kind)
+        whose = kind if kind == "everybody" else f"{kind} {subject}"
+        await self._record(request, "refreshed", f"sessions of {whose}")
         return web.json_response({"employees": marked})
 
     async def revoke_session(self, request: web.Request) -> web.Response:
@@ -152,33 +170,40 @@ class Api:
         session_id = request.match_info["id"]
         known = await self._ledger.session(session_id) is not None
         number = await self._ledger.revoke("session", session_id)
+        await self._record(request, "revoked", f"session {session_id}")
         return web.json_response({"revocation": number, "known": known})
 
     async def revoke_sessions(self, request: web.Request) -> web.Response:
-        number = await self._ledger.revoke(*_subject(request))
+        kind, subject = _subject(request)
+        number = await self._ledger.revoke(kind, subject)
+        await self._record(request, "revoked", f"sessions of {subject or kind}")
         return web.json_response({"revocation": number})
 
     async def reload(self, request: web.Request) -> web.Response:
         """Every process of this host takes the configuration file anew; with ``publish`` the limits
         in it become the site's, if they are still at the version the caller has seen."""
-        wanted = await _body(request)
+        wanted = await body(request)
         publish = wanted.pop("publish", False)
         if wanted or not isinstance(publish, bool):
             raise Refused('the body is {} or {"publish": true}')
         if not publish:
             return web.json_response(await self._reloaded())
-        seen = _version(request)
+        seen = version(request)
         if seen is None:
             return problem(428, 'publishing needs If-Match: "VERSION" as seen in /api/v1/capacity')
+        present = await self._ledger.limits()
         try:
-            document = self._propose()
+            document = self._propose(None if present is None else present.capacity)
         except ConfigurationError as error:
             raise Refused(error.at_reload()) from error
-        present = await self._ledger.limits()
         if present is not None and present.number != seen:
             raise Stale(f"the limits are at version {present.number}, not {seen}")
         done = await self._reloaded()
-        published = await self._ledger.publish(document, if_match=seen)
+        entry = AuditEntry(
+            guard.author(request), "published", f"configuration {document.digest}",
+            before="" if present is None else present.digest,
+        )  # fmt: skip
+        published = await self._ledger.publish(document, if_match=seen, entry=entry)
         return web.json_response({**done, "version": published.number})
 
     async def _reloaded(self) -> dict[str, Any]:
@@ -214,6 +239,7 @@ class Api:
                 "GET", "/capacity", "Limits in force and what is taken", self.capacity,
                 {200: "a consistent snapshot"},
             ),
+            *self._orders.operations(),
             Operation(
                 "GET", "/pools", "Pools and their servers", self.pools, {200: "the pools"}
             ),
@@ -310,25 +336,3 @@ def _subject(request: web.Request) -> tuple[RevocationKind, str]:
     if selector in _SELECTORS and subject:
         return _SELECTORS[selector], subject
     raise Refused(_WHOSE)
-
-
-def _version(request: web.Request) -> int | None:
-    """What If-Match says, None when it is absent. Raises Refused when it is no version of ours."""
-    given = request.headers.getall("If-Match", [])
-    if not given:
-        return None
-    if len(given) != 1 or not (match := _VERSION.fullmatch(given[0].strip())):
-        raise Refused('If-Match is one version as seen in /api/v1/capacity, such as "7"')
-    return int(match["number"])
-
-
-async def _body(request: web.Request) -> dict[str, Any]:
-    sent = await request.read()
-    try:
-        # As UTF-8 whatever charset is claimed (RFC 8259 section 8.1).
-        value = json.loads(sent.decode("utf-8")) if sent.strip() else {}
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise Refused("the body is not a JSON object")
-    return value

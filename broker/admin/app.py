@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from broker.admin.plan import AdminPlan
     from broker.ledger.port import Ledger
+    from broker.policy.capacity import Capacity
     from broker.policy.limits import LimitsDocument
     from broker.telemetry.control import ControlClient
 
@@ -29,16 +30,17 @@ def make_app(
     plan: AdminPlan,
     ledger: Ledger,
     control: ControlClient,
-    propose: Callable[[], LimitsDocument],
+    propose: Callable[[Capacity | None], LimitsDocument],
     clock: Callable[[], float],
+    civil: Callable[[], float],
 ) -> web.Application:
     """Serve it with ``web.AppRunner(app, access_log=None)`` on the inherited sockets.
 
-    ``propose``: the limits document of this host's configuration file, read anew. ``clock``:
-    monotonic seconds.
+    ``propose``: the limits document of this host's configuration file, read anew, under what is in
+    force. ``clock``: monotonic seconds; ``civil``: civil time in seconds.
     """
     processes = Processes(plan.run_dir, control)
-    api = Api(plan.site, ledger, processes, propose)
+    api = Api(plan.site, ledger, processes, propose, civil)
     metrics = Metrics(ledger, processes)
     console = Console(plan.site, plan.token, api, clock, plan.console_session)
 

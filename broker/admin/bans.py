@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -12,16 +11,21 @@ from broker.errors import Refused
 from broker.policy.guessing import block
 
 if TYPE_CHECKING:
-    from broker.ledger.port import Ledger
+    from collections.abc import Awaitable, Callable
 
-_log = logging.getLogger(__name__)
+    from broker.ledger.port import Ledger
 
 _WHOSE = "say which: employee=NAME, address=ADDRESS or all=yes"
 
 
 class Bans:
-    def __init__(self, ledger: Ledger) -> None:
+    """``record(request, action, subject)`` writes the audit trail."""
+
+    def __init__(
+        self, ledger: Ledger, record: Callable[[web.Request, str, str], Awaitable[None]]
+    ) -> None:
         self._ledger = ledger
+        self._record = record
 
     async def list(self, _: web.Request) -> web.Response:
         found = await self._ledger.bans()
@@ -49,7 +53,8 @@ class Bans:
             cleared = await self._ledger.clear_bans()
         else:
             raise Refused(_WHOSE)
-        _log.warning("bans cleared on request: %d (by %s)", cleared, selector)
+        whose = "everybody" if selector == "all" else f"{selector} {subject}"
+        await self._record(request, "cleared", f"bans of {whose}")
         return web.json_response({"cleared": cleared})
 
     def operations(self) -> tuple[Operation, ...]:

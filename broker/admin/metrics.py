@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from broker.admin.merge import Merger, Page
 from broker.errors import LedgerAway, LedgerLearning
+from broker.policy.levels import raises
 from broker.telemetry import names
 from broker.telemetry.exposition import Exposition
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from broker.admin.processes import Processes
     from broker.ledger.port import Ledger, Usage
+    from broker.policy.capacity import Capacity
 
 
 class Metrics:
@@ -54,6 +56,16 @@ def ledger_page(usage: Usage | None, workers_up: int) -> str:
     return page.render().decode()
 
 
+def guard_state(capacity: Capacity | None) -> int:
+    """As ``names.GUARD_STATE`` says; of several raises the one that is worst off."""
+    ramps = [] if capacity is None else [change.ramp for _, change in raises(capacity)]
+    if any(ramp.rolled_back for ramp in ramps):
+        return 3
+    if any(ramp.state in ("paused", "held") for ramp in ramps):
+        return 2
+    return 1 if ramps else 0
+
+
 def _put_usage(page: Exposition, usage: Usage) -> None:
     limits = usage.limits
     populations = list(limits.populations)
@@ -62,7 +74,7 @@ def _put_usage(page: Exposition, usage: Usage) -> None:
     }
     _put(page, names.LEDGER_LEARNING, {(): int(usage.learning)})
     _put(page, names.CAPACITY_SCALE, {(): limits.scale})
-    _put(page, names.GUARD_STATE, {(): 0})
+    _put(page, names.GUARD_STATE, {(): guard_state(limits.capacity)})
     _put(page, names.SITE_SEATS_LIMIT, {(): limits.seats_limit})
     _put(page, names.SITE_CONNECTIONS_LIMIT, {(): limits.connections_limit})
     _put(

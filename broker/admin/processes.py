@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from broker.admin.merge import Page
 from broker.errors import NotFound, Refused
+from broker.site.drained import DrainedServers
 from broker.telemetry.control import SUFFIX, control_path
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Processes:
     def __init__(self, run_dir: Path, client: ControlClient) -> None:
         self._run_dir = run_dir
         self._client = client
+        self._drained = DrainedServers(run_dir)
+        self._switching = asyncio.Lock()
 
     async def state(self) -> HostState:
         answers = await self._ask(self._client.state)
@@ -69,8 +72,21 @@ class Processes:
         await self._client.act(control_path(self._run_dir, "supervisor"), "reload")
 
     async def switch_server(self, server: str, *, drained: bool) -> tuple[str, ...]:
-        """Tell every worker to drain a server, or to enable it again; the names of those that did.
-        Raises NotFound when none did: with a worker's reason, if one answered."""
+        """Write down that a server is drained or enabled, then tell every worker; the names of
+        those that did it. Raises NotFound when none did, with a worker's reason if one answered; it
+        is then not drained for later either."""
+        async with self._switching:
+            news = self._drained.keep(server, drained=drained)
+            try:
+                return await self._tell_workers(server, drained=drained)
+            except NotFound:
+                if not drained and news:
+                    return ()  # no pool has it any more, and now it is forgotten as well
+                if news:
+                    self._drained.keep(server, drained=False)
+                raise
+
+    async def _tell_workers(self, server: str, *, drained: bool) -> tuple[str, ...]:
         action = "drain-server" if drained else "enable-server"
         paths = sorted(self._run_dir.glob(f"worker-*{SUFFIX}"))
         outcomes = await asyncio.gather(

@@ -180,12 +180,12 @@ def _servers(host: HostState, pool: str) -> list[Json]:
                     "healthy_on": 0,
                     "seen_by": 0,
                     "in_flight": 0,
-                    "draining": False,
+                    "draining": True,
                 },
             )
             server["seen_by"] += 1
             server["healthy_on"] += bool(told.get("healthy"))
             server["healthy"] = server["healthy_on"] == server["seen_by"]
             server["in_flight"] += told.get("in_flight", 0)
-            server["draining"] = server["draining"] or bool(told.get("draining"))
+            server["draining"] = server["draining"] and bool(told.get("draining"))
     return list(found.values())

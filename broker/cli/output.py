@@ -11,10 +11,22 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+WIDTH = 120  # columns where there is no terminal to ask
+
 
 def show_json(value: Any) -> None:
     """For scripts."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def show_drawn(drawn: Any) -> None:
+    """Anything that rich can print, for people."""
+    from rich.console import Console
+
+    console = Console(soft_wrap=True)
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    console.print(drawn, highlight=False, markup=False)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, nothing: str) -> None:

@@ -7,9 +7,7 @@ anywhere; no secret and no answer of a server is shown.
 from __future__ import annotations
 
 import asyncio
-import http.client
 import resource
-import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
@@ -17,17 +15,22 @@ from urllib.parse import urlsplit
 
 from broker.directory.ldap_directory import LdapDirectory
 from broker.errors import BrokerError, ConfigurationError
+from broker.gateway.addresses import is_name, look_up
+from broker.gateway.certificates import matching, read_chain
+from broker.gateway.health import Unwell, ask
+from broker.gateway.upstream import told
 from broker.ledger.requirements import faults
 from broker.telemetry.control import control_path
 from broker.wiring.clocks import boot_time
 from broker.wiring.directory import directory_plan
-from broker.wiring.gateway import certificate_names, tls_context
+from broker.wiring.gateway import health_plan, listener_certificates, server_plans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from broker.settings import Health, Listener, Settings
+    from broker.gateway.certificates import Chain
+    from broker.gateway.plan import HealthPlan, ServerPlan
+    from broker.settings import Listener, Pool, Settings
 
 Level = Literal["ok", "warning", "fault"]
 
@@ -51,12 +54,10 @@ async def probe(settings: Settings) -> list[Finding]:
     async with asyncio.TaskGroup() as group:
         directory = group.create_task(_directory(settings))
         ledger = group.create_task(_ledger(settings))
-        servers = [
-            group.create_task(asyncio.to_thread(_server, name, server.address, pool.health))
-            for name, pool in settings.pools.items()
-            for server in pool.servers
-        ]
-    found += [*directory.result(), *ledger.result(), *(task.result() for task in servers)]
+        servers = [group.create_task(_servers(*each)) for each in settings.pools.items()]
+    found += [*directory.result(), *ledger.result()]
+    for task in servers:
+        found += task.result()
     return found
 
 
@@ -71,32 +72,29 @@ def _certificates(settings: Settings) -> Iterator[Finding]:
 def _listener_certificates(listener: Listener, hosts: list[str]) -> Iterator[Finding]:
     assert listener.tls is not None
     what = f"listener {listener.address}"
+    known: set[str] = set()
     try:
-        tls_context(listener.tls)
-    except (OSError, ssl.SSLError, ValueError) as error:
-        cause = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        yield Finding(what, "fault", f"certificate and key cannot be used: {cause}")
+        for each in listener_certificates(listener):
+            known.update(each.chain.names)
+            yield _expiry(what, each.chain)
+    except ConfigurationError as error:
+        yield Finding(what, "fault", error.reason)
         return
-    names: set[str] = set()
-    for pair in listener.tls.certificates:
-        names.update(certificate_names(pair.certificate))
-        yield _expiry(what, pair.certificate)
     for host in hosts:
-        if host not in names and f"*.{host.partition('.')[2]}" not in names:
+        if known.isdisjoint(matching(host)):
             yield Finding(what, "fault", f"no certificate is made out to {host}")
 
 
-def _expiry(what: str, path: Path) -> Finding:
-    from cryptography import x509
-
-    leaf = x509.load_pem_x509_certificates(path.read_bytes())[0]
-    left = leaf.not_valid_after_utc - datetime.now(UTC)
-    when = f"{leaf.not_valid_after_utc:%Y-%m-%d}"
+def _expiry(what: str, chain: Chain) -> Finding:
+    """Of a whole chain: an authority in between that has expired is as bad as a leaf."""
+    expires = datetime.fromtimestamp(chain.expires, UTC)
+    left = expires - datetime.now(UTC)
+    of, when = f"the certificate of {chain.name}", f"{expires:%Y-%m-%d}"
     if left <= timedelta(0):
-        return Finding(what, "fault", f"{path} has expired on {when}")
+        return Finding(what, "fault", f"{of} has expired on {when}")
     if left < _SOON:
-        return Finding(what, "warning", f"{path} expires in {left.days} days, on {when}")
-    return Finding(what, "ok", f"{path} is valid until {when}")
+        return Finding(what, "warning", f"{of} expires in {left.days} days, on {when}")
+    return Finding(what, "ok", f"{of} is valid until {when}")
 
 
 def _folders(settings: Settings) -> Iterator[Finding]:
@@ -153,21 +151,37 @@ async def _ledger(settings: Settings) -> list[Finding]:
     ]
 
 
-def _server(pool: str, server: str, health: Health) -> Finding:
-    """The same question as the gateway's health check."""
-    what = f"pool {pool}"
-    parts = urlsplit(server)
-    connection = http.client.HTTPConnection(
-        parts.hostname or "", parts.port or 80, timeout=health.timeout
-    )
+async def _servers(name: str, pool: Pool) -> list[Finding]:
+    what = f"pool {name}"
     try:
-        connection.request("GET", health.path)
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
-        cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return Finding(what, "fault", f"{server} does not answer: {cause}")
-    finally:
-        connection.close()
-    if 200 <= status < 400:
-        return Finding(what, "ok", f"{server} is healthy")
-    return Finding(what, "fault", f"{server}{health.path} answers {status}")
+        plans = server_plans(pool)
+    except ConfigurationError as error:
+        return [Finding(what, "fault", error.reason)]
+    found = []
+    if pool.tls.certificate is not None and any(plan.secure for plan in plans):
+        found.append(_expiry(what, read_chain(pool.tls.certificate)))
+    health = health_plan(pool.health)
+    return found + await asyncio.gather(*(_server(what, plan, health) for plan in plans))
+
+
+async def _server(what: str, plan: ServerPlan, health: HealthPlan) -> Finding:
+    """The same question as the gateway's health check, asked of each address of a name."""
+    try:
+        async with asyncio.timeout(health.timeout):
+            named = plan.host and is_name(plan.host)
+            addresses = await look_up(plan.host) if named else (plan.host,)
+    except OSError as error:
+        return Finding(what, "fault", f"{plan.name} cannot be resolved: {told(error)}")
+    wrong: list[str] = []
+    for address in addresses:
+        where = plan.name if len(addresses) == 1 else f"{plan.name} ({address})"
+        try:
+            await ask(plan, health, (address,))
+        except OSError as error:
+            wrong.append(f"{where} does not answer: {told(error)}")
+        except Unwell as error:
+            wrong.append(f"{where}: {error}")
+    if not wrong:
+        return Finding(what, "ok", f"{plan.name} is healthy")
+    level: Level = "fault" if len(wrong) == len(addresses) else "warning"
+    return Finding(what, level, "; ".join(wrong))

@@ -38,7 +38,7 @@ def list_servers(api: AdminClient, *, as_json: bool) -> None:
 def drain_server(api: AdminClient, server: str, *, yes: bool, as_json: bool) -> None:
     """Give SERVER (http://HOST:PORT as configured) no new exchanges; those in flight go on.
 
-    Holds for this host, and for each worker until it starts anew.
+    Holds for this host until the server is enabled, over restarts of the broker too.
     """
     confirm(f"No new exchanges for {server}, whatever its pool has left?", yes=yes)
     _switch(api, server, "drain", as_json=as_json)
@@ -59,7 +59,8 @@ def _switch(api: AdminClient, server: str, what: str, *, as_json: bool) -> None:
         show_json(answer)
         return
     done = "drained" if what == "drain" else "enabled"
-    click.echo(f"{server} is {done} on {', '.join(answer['workers'])}.")
+    where = ", ".join(answer["workers"]) or "no worker, for none has it any more"
+    click.echo(f"{server} is {done} on {where}.")
     if answer["missing"]:
         click.echo(f"Did not answer: {', '.join(answer['missing'])}.", err=True)
 

@@ -11,12 +11,11 @@ import click
 from broker.cli import servers, workers
 from broker.cli.finding import api_options
 from broker.cli.main import UnreachableError
-from broker.cli.output import cell, show_json, table
+from broker.cli.output import WIDTH, cell, show_json, table
 
 if TYPE_CHECKING:
     from broker.cli.client import AdminClient
 
-WIDTH = 120  # columns where there is no terminal to ask
 LEDGER_AWAY = (
     "The ledger (Redis) is away: whoever has a seat goes on, nobody new is admitted."
     " Seats and limits cannot be shown."

@@ -74,7 +74,7 @@ def digest(settings: Settings) -> str:
     Brokers of one site may differ in addresses and folders and still agree on the limits; so only
     what becomes part of the document counts. 16 hexadecimal digits.
     """
-    pools = {"connections", "populations", "lease", "keep_for", "ceiling"}
+    pools = {"connections", "populations", "lease", "keep_for", "ceiling", "guard"}
     proposal = settings.model_dump(
         mode="json",
         include={

@@ -11,7 +11,7 @@ from broker.directory.plan import NO_FILTER, looks_like_a_filter
 if TYPE_CHECKING:
     from broker.configuration.draft import Draft, Found
     from broker.configuration.faults import Path
-    from broker.settings import DirectorySettings, Population
+    from broker.settings import DirectorySettings, Pool, Population
 
 _SYNC_TICK = 0.25
 _PORTAL = "portal"
@@ -32,6 +32,9 @@ def pools(draft: Draft) -> Found:
             yield (*at, "queue_timeout"), "should be at least 1s, four ticks of the ledger"
         if pool.lease == "keep" and pool.keep_for < 10:
             yield (*at, "keep_for"), "should be at least 10s; for less there is lease: fence"
+        if pool.resolve_every < 1:
+            yield (*at, "resolve_every"), "should be at least 1s"
+        yield from _tls((*at, "tls"), pool)
         for server, times in Counter(each.address for each in pool.servers).items():
             if times > 1:
                 yield (*at, "servers"), f"{server} stands {times} times"
@@ -56,6 +59,16 @@ def pools(draft: Draft) -> Found:
             f"guarantees of {promised} together are above connections.limit of "
             f"{draft.connections.limit}",
         )
+
+
+def _tls(at: Path, pool: Pool) -> Found:
+    if (pool.tls.certificate is None) != (pool.tls.key is None):
+        missing = "key" if pool.tls.key is None else "certificate"
+        yield at, f"{missing} is missing: a certificate and its key belong together"
+    if pool.tls.model_fields_set and not any(
+        server.address.startswith("https://") for server in pool.servers
+    ):
+        yield at, "no server of this pool is https://"
 
 
 def populations(draft: Draft) -> Found:

@@ -106,7 +106,7 @@ class Doorstep:
         self._ground = ground
         self._socket = sock
         self._context = context
-        self._factory = factory
+        self.factory = factory
         self._backlog = backlog
         self._senders = senders
         self._loop = asyncio.get_running_loop()
@@ -171,12 +171,19 @@ class Doorstep:
         if self._senders:
             async with asyncio.timeout(timeout):
                 await self._learn_client(sock, place, peer)
-        await self._loop.connect_accepted_socket(
-            lambda: self._factory(place),
-            sock,
-            ssl=self._context,
-            ssl_handshake_timeout=None if self._context is None else timeout,
-        )
+        if self._context is None:
+            await self._loop.connect_accepted_socket(lambda: self.factory(place), sock)
+            return
+        handshakes = self._ground.traffic.handshakes
+        try:
+            transport, _ = await self._loop.connect_accepted_socket(
+                lambda: self.factory(place), sock, ssl=self._context, ssl_handshake_timeout=timeout
+            )
+        except OSError:
+            handshakes["failed"] += 1
+            raise
+        spoken = transport.get_extra_info("ssl_object")
+        handshakes["resumed" if spoken.session_reused else "full"] += 1
 
     async def _learn_client(self, sock: socket.socket, place: Place, peer: str) -> None:
         """Read the PROXY header and nothing after it; without a client in it the connection is the

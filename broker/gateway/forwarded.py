@@ -3,13 +3,16 @@
 Each proxy appends whom it was spoken to by, so the fields are read from the right, from the peer we
 see to the first address that is not a trusted proxy's: what stands left of it is that client's
 own claim. Whatever is in doubt is not believed, and the nearest address a trusted proxy vouches
-for is taken instead. Pure functions; whether the peer may be asked at all is for the caller.
+for is taken instead. No more than MOST_HOPS are looked at, for whoever is trusted, or has got in
+among them, may send thousands. Pure functions; whether the peer may be asked at all is for the
+caller.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -18,13 +21,15 @@ if TYPE_CHECKING:
 
 X_FORWARDED_FOR: Final = b"x-forwarded-for"
 FORWARDED: Final = b"forwarded"
+MOST_HOPS: Final = 32  # proxies between us and a client; real chains have a handful
+MOST_BYTES: Final = 4096  # of Forwarded, whose elements may hold commas and quotes without end
 
 _WITH_PORT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _PAIR: Final = re.compile(
     rb"(" + _TOKEN + rb")=(?:(" + _TOKEN + rb')|"((?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*)")'
 )
-_COMMA: Final = re.compile(rb"[ \t]*,[ \t]*")
+_PAIRS: Final = re.compile(_PAIR.pattern + rb"(?:;" + _PAIR.pattern + rb")*")
 
 
 def is_trusted(address: str, trusted: Sequence[IPv4Network | IPv6Network]) -> bool:
@@ -76,36 +81,46 @@ def _walk(
 
 def _from_plain(value: bytes) -> Iterator[str | None]:
     """The nodes of X-Forwarded-For, the last one first."""
-    for element in reversed(value.split(b",")):
+    for element in reversed(value.rsplit(b",", MOST_HOPS)[-MOST_HOPS:]):  # the rest is left whole
         yield node(element.strip(b" \t"))
 
 
 def _from_standard(value: bytes) -> Iterator[str | None]:
-    """The nodes of Forwarded (RFC 7239 4), the last one first. A quoted string may contain a comma,
-    so the field is understood from its beginning or not at all."""
-    nodes: list[bytes | None] = []
-    at = 0
-    while True:
-        found: list[bytes] = []
-        while True:
-            pair = _PAIR.match(value, at)
-            if pair is None:
-                return
-            if pair[1].lower() == b"for":
-                found.append(pair[2] if pair[3] is None else pair[3])
-            at = pair.end()
-            if value[at : at + 1] != b";":
-                break
-            at += 1
-        nodes.append(found[0] if len(found) == 1 else None)
-        if at == len(value):
-            break
-        comma = _COMMA.match(value, at)
-        if comma is None:
-            return
-        at = comma.end()
-    for text in reversed(nodes):  # read only as far as they are asked for: a client makes thousands
-        yield None if text is None else node(text)
+    """The nodes of Forwarded (RFC 7239 4), the last one first."""
+    for element in islice(_elements(value), MOST_HOPS):
+        if _PAIRS.fullmatch(element) is None:
+            yield None
+            continue
+        found = [
+            pair[2] if pair[3] is None else pair[3]
+            for pair in _PAIR.finditer(element)
+            if pair[1].lower() == b"for"
+        ]
+        yield node(found[0]) if len(found) == 1 else None
+
+
+def _elements(value: bytes) -> Iterator[bytes]:
+    """The elements of Forwarded, the last one first. A comma inside a quoted string ends none: an
+    odd number of quotes that are not escaped follows it. What a proxy of ours has appended is well
+    formed, so that whatever a client made of the part left of it cannot reach into it."""
+    cut = len(value) > MOST_BYTES
+    value = value[-MOST_BYTES:]
+    end = len(value)
+    quoted = False
+    comma, quote = value.rfind(b","), value.rfind(b'"')
+    while comma >= 0 or quote >= 0:
+        if quote > comma:
+            before = value[:quote]
+            if not (quote - len(before.rstrip(b"\\"))) % 2:
+                quoted = not quoted
+            quote = value.rfind(b'"', 0, quote)
+        else:
+            if not quoted:
+                yield value[comma + 1 : end].strip(b" \t")
+                end = comma
+            comma = value.rfind(b",", 0, comma)
+    if not cut:
+        yield value[:end].strip(b" \t")
 
 
 def node(text: bytes) -> str | None:

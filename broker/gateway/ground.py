@@ -40,6 +40,8 @@ class PoolTraffic(Protocol):
     sent: int
     tunnels: int
 
+    def answered(self, status: int, seconds: float) -> None: ...
+
     def observe(self, status: int, seconds: float) -> None: ...
 
 
@@ -50,6 +52,9 @@ class Traffic(Protocol):
 
     @property
     def refused(self) -> dict[str, int]: ...
+
+    @property
+    def handshakes(self) -> dict[str, int]: ...
 
     def pool(self, name: str) -> PoolTraffic: ...
 

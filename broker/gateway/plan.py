@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from broker.policy.ejection import EjectionRule
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
     from ipaddress import IPv4Network, IPv6Network
 
@@ -62,28 +63,42 @@ class HealthPlan:
 @dataclass(frozen=True, slots=True)
 class ServerPlan:
     """One server of a pool. ``path`` is a Unix socket; without it ``host`` and ``port`` count.
-    ``weight``: its part of the load beside the others. ``most``: exchanges in flight to it from
-    this worker; None: as many as the grant allows."""
+    ``tls``: how it is spoken to when its address says https; ``server_name``: what its certificate
+    must be made out to. ``weight``: its part of the load beside the others. ``most``: exchanges in
+    flight to it from this worker; None: as many as the grant allows."""
 
     name: str
     host: str = ""
     port: int = 0
     path: str = ""
+    secure: bool = False
+    tls: ssl.SSLContext | None = None
+    server_name: str = ""
     weight: int = 1
     most: int | None = None
 
     @classmethod
     def parse(cls, address: str) -> ServerPlan:
-        """``http://HOST[:PORT]`` or ``unix:PATH``. Raises ValueError for anything else."""
+        """``http[s]://HOST[:PORT]`` or ``unix:PATH``; ``tls`` is for the caller to add. Raises
+        ValueError for anything else."""
         if address.startswith("unix:"):
             path = address.removeprefix("unix:").removeprefix("//")
             if not path.startswith("/"):
                 raise ValueError(f"{address}: unix: wants an absolute path")
             return cls(address, path=path)
         parts = urlsplit(address)
-        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
-            raise ValueError(f"{address}: a server is http://HOST:PORT or unix:PATH")
-        return cls(address, parts.hostname, parts.port or 80)
+        secure = parts.scheme == "https"
+        if not (secure or parts.scheme == "http") or not parts.hostname or parts.path not in "/":
+            raise ValueError(f"{address}: a server is http[s]://HOST:PORT or unix:PATH")
+        return cls(address, parts.hostname, parts.port or (443 if secure else 80), secure=secure)
+
+    @property
+    def authority(self) -> str:
+        """For the Host of our own questions."""
+        if not self.host:
+            return "localhost"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +107,8 @@ class PoolPlan:
     ``queue_timeout``: how long a request may wait for a grant. ``idle_connections``: kept per
     server, for at most ``idle_timeout``. ``sticky``: a session stays with one server.
     ``forwarded``: whether its servers are sent Forwarded; ``via``: by which name we stand in their
-    Via, empty for none."""
+    Via, empty for none. ``resolve_every``: how long the addresses of a server's name are taken for
+    right."""
 
     name: str
     servers: tuple[ServerPlan, ...]
@@ -104,6 +120,7 @@ class PoolPlan:
     sticky: bool = False
     forwarded: bool = False
     via: bytes = b""
+    resolve_every: float = 30.0
     idle_connections: int = 256
     idle_timeout: float = 60.0
 

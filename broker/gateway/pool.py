@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from broker.gateway.addresses import NameUnknown
 from broker.gateway.doorstep import EXHAUSTED
 from broker.gateway.upstream import Server, ServerConnection, ServerStatistics
 from broker.policy import placing
@@ -26,14 +27,18 @@ MOST_PLACED: Final = 65_536  # sessions whose order of servers is remembered
 class Pool:
     """The servers of one application."""
 
-    def __init__(self, plan: PoolPlan, ground: Ground, traffic: PoolTraffic) -> None:
+    def __init__(
+        self, plan: PoolPlan, ground: Ground, traffic: PoolTraffic, drained: set[str]
+    ) -> None:
+        """``drained``: names of servers that get no new exchanges, the same set for all pools; also
+        of servers that no plan has at present."""
         self.name = plan.name
         self.portal = plan.portal
         self.ground = ground
         self.traffic = traffic
         self.retries = RetryBudget(ground.clock())
         self.servers: deque[Server] = deque()
-        self.drained: set[str] = set()  # names, kept over reloads, also of servers not in the plan
+        self.drained = drained
         self.unsettled = False  # whether a server is ejected or still coming back
         self.use(plan)
 
@@ -118,22 +123,18 @@ class Pool:
             unsettled = unsettled or server.ejected or share < 1.0
         self.unsettled = unsettled
 
-    def drain(self, name: str, *, drained: bool) -> bool:
-        """Give the server no new exchanges, or give it some again; False when the pool has no such
-        server. What is in flight to it goes on, sessions that stick to it move."""
-        server = next((each for each in self.servers if each.name == name), None)
-        if server is None:
-            return False
-        if drained:
-            self.drained.add(name)
-            server.draining = True
-            server.close_idle()
-        elif name in self.drained:
-            self.drained.discard(name)
-            server.draining = False
-            server.standing.returned(self.ground.clock())
-            self.unsettled = True
-        return True
+    def follow_drained(self) -> None:
+        """``drained`` has changed: who is in it gets no new exchanges, who has left it gets some
+        again. What is in flight goes on, sessions that stick to a drained server move."""
+        for server in self.servers:
+            drained = server.name in self.drained
+            if drained and not server.draining:
+                server.draining = True
+                server.close_idle()
+            elif server.draining and not drained:
+                server.draining = False
+                server.standing.returned(self.ground.clock())
+                self.unsettled = True
 
     def _order(self, session: str) -> tuple[Server, ...]:
         found = self._orders.get(session)
@@ -154,25 +155,51 @@ class Pool:
         )
 
     async def dial(self, server: Server) -> ServerConnection:
-        """A new connection. Raises OSError, or TimeoutError after the pool's dial deadline."""
+        """A new connection, to one of the server's addresses after the other. Raises OSError, or
+        TimeoutError after the pool's dial deadline. That its name cannot be resolved, or that we
+        have no descriptor left, says nothing of the server; anything else does."""
+        try:
+            addresses = await server.where(self.deadlines.dial)
+        except NameUnknown:
+            self.traffic.dial_failures += 1
+            raise
+        clock = self.ground.clock
+        ends = clock() + self.deadlines.dial
+        for left in range(len(addresses), 0, -1):
+            address = addresses[-left]
+            try:
+                connection = await self._attempt(server, address, (ends - clock()) / left)
+            except OSError as error:  # TimeoutError is one
+                exhausted = error.errno in EXHAUSTED
+                if not exhausted:
+                    server.unreachable(address, error)
+                if left > 1 and not exhausted:
+                    continue
+                self.traffic.dial_failures += 1
+                if not exhausted:
+                    server.failed()
+                raise
+            server.reached(address)
+            connection.moved = server.has_left(address)  # while this was dialled
+            return connection
+        raise NameUnknown(server.name)  # nobody returns an empty list
+
+    async def _attempt(self, server: Server, address: str, seconds: float) -> ServerConnection:
         loop = asyncio.get_running_loop()
         plan = server.plan
-
-        connection = ServerConnection(self.ground, server)
-
+        connection = ServerConnection(self.ground, server, address)
         try:
-            async with asyncio.timeout(self.deadlines.dial):
+            async with asyncio.timeout(seconds):
                 if plan.path:
                     await loop.create_unix_connection(lambda: connection, plan.path)
+                elif plan.tls is not None:
+                    await loop.create_connection(
+                        lambda: connection, address, plan.port, ssl=plan.tls,
+                        server_hostname=plan.server_name or plan.host,
+                    )  # fmt: skip
                 else:
-                    await loop.create_connection(lambda: connection, plan.host, plan.port)
-        except OSError as error:  # TimeoutError is one
-            self.traffic.dial_failures += 1
-            if error.errno not in EXHAUSTED:  # that is ours: it says nothing of the server
-                server.failed()
-            connection.abandon()
-            raise
-        except asyncio.CancelledError:
+                    await loop.create_connection(lambda: connection, address, plan.port)
+        except BaseException:
             connection.abandon()
             raise
         return connection

@@ -1,15 +1,19 @@
 """The PROXY protocol, versions 1 and 2 (haproxy, doc/proxy-protocol.txt 2.1 and 2.2): whose
-connection a load balancer hands on. Read strictly, or refused. No I/O: ``wanted`` says how many
-bytes are certainly the header's, so that whoever reads never takes any of what follows it.
+connection a load balancer hands on. Read strictly, or refused; a checksum that is there must be
+right. No I/O: ``wanted`` says how many bytes are certainly the header's, so that whoever reads
+never takes any of what follows it.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from broker.errors import ProtocolViolation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 LONGEST_LINE: Final = 107  # bytes of version 1 with its CRLF (2.1)
@@ -21,6 +25,7 @@ _LINE: Final = re.compile(
 )
 _LOCAL, _PROXY = 0x20, 0x21
 _UNSPECIFIED, _TCP4, _TCP6 = 0x00, 0x11, 0x21
+_CHECKSUM: Final = 0x03  # PP2_TYPE_CRC32C (2.2.3)
 
 
 class ProxyHeader:
@@ -83,7 +88,47 @@ class ProxyHeader:
         width = {_TCP4: 4, _TCP6: 16}.get(family)
         if width is None or size < 2 * width + 4:
             raise ProtocolViolation("a PROXY header without the addresses of a TCP connection")
+        _verify(data, 16 + 2 * width + 4)
         self.source = _as_text(ipaddress.ip_address(data[16 : 16 + width]))
+
+
+def _verify(data: bytes, at: int) -> None:
+    """Walk the extensions from ``at`` (2.2.1: type, length in two bytes, value): they fill the
+    header exactly, and a checksum among them is that of the header with zeros in its place."""
+    checksum = None
+    while at < len(data):
+        start = at + 3
+        end = start + int.from_bytes(data[at + 1 : start], "big")
+        if start > len(data) or end > len(data):
+            raise ProtocolViolation("a PROXY header with a broken extension")
+        if data[at] == _CHECKSUM:
+            if checksum is not None or end - start != 4:
+                raise ProtocolViolation("a PROXY header with a broken checksum")
+            checksum = data[start:end]
+            plain = data[:start] + bytes(4) + data[end:]
+        at = end
+    if checksum is not None and crc32c(plain) != int.from_bytes(checksum, "big"):
+        raise ProtocolViolation("a PROXY header with a wrong checksum")
+
+
+def _remainders() -> Iterator[int]:
+    for remainder in range(256):
+        rest = remainder
+        for _ in range(8):
+            rest = rest >> 1 ^ (_POLYNOMIAL if rest & 1 else 0)
+        yield rest
+
+
+_POLYNOMIAL: Final = 0x82F63B78  # Castagnoli's, lowest bit first (RFC 3720 12.1)
+_TABLE: Final = tuple(_remainders())
+
+
+def crc32c(data: bytes) -> int:
+    """CRC32C, a byte at a time: a header has some dozen of them."""
+    found = 0xFFFFFFFF
+    for byte in data:
+        found = found >> 8 ^ _TABLE[(found ^ byte) & 0xFF]
+    return found ^ 0xFFFFFFFF
 
 
 def _as_text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:

@@ -319,6 +319,8 @@ class Exchange:
         if self.server is not None and self.server.standing.failures:
             self.server.standing.succeeded()
         self.status = head.status
+        since = self.admitted_at or self.began_at  # waiting for a grant is not the server's doing
+        self.pool.traffic.answered(head.status, self.ground.clock() - since)
         self.keep = keep = self.keep and self.body_done and not self.ground.draining
         parts = [b"HTTP/1.1 ", head.reason, b"\r\n"]
         if head.lines:
@@ -540,6 +542,9 @@ class Exchange:
         if self.state == STREAMING:
             self._truncate(outcome)
         elif self.state != ENDED:
+            if self.pool is not None and reason is not answers.LEDGER_AWAY:
+                since = self.admitted_at or self.began_at
+                self.pool.traffic.answered(reason.status, self.ground.clock() - since)
             self.answer(self.journey.fallback(self, reason), outcome=outcome)
 
     def answer(

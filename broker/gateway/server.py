@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random as random_module
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -81,8 +81,9 @@ class Gateway:
         self._browsers: set[BrowserConnection] = set()
         self._pools: dict[str, Pool] = {}
         self._retired: list[Pool] = []
+        self._drained: set[str] = set()  # names of servers, also of some that no plan has
         self._servers: list[asyncio.Server] = []
-        self._doorsteps: list[Doorstep] = []
+        self._doorsteps: list[tuple[ListenerPlan, Doorstep]] = []
         self._checks: dict[tuple[Server, HealthPlan], asyncio.Task[None]] = {}
         self._ticking: asyncio.Task[None] | None = None
         self._journey = Journey(self._ground, self._table(plan), sessions, claims, spending)
@@ -95,7 +96,8 @@ class Gateway:
         for name, each in plan.pools.items():
             pool = self._pools.pop(name, None)
             if pool is None:
-                pool = Pool(each, self._ground, self._ground.traffic.pool(name))
+                traffic = self._ground.traffic.pool(name)
+                pool = Pool(each, self._ground, traffic, self._drained)
             else:
                 pool.use(each)
             pools[name] = pool
@@ -116,9 +118,22 @@ class Gateway:
         """Give a server of the applications no new exchanges, or some again, in every pool that has
         it. Raises NotFound."""
         pools = [pool for pool in self._pools.values() if not pool.portal]
-        had = [pool.drain(name, drained=drained) for pool in pools]  # in all of them, not the first
-        if not any(had):
+        if not any(server.name == name for pool in pools for server in pool.servers):
             raise NotFound(f"no pool has a server {name}")
+        if drained:
+            self.remember_drained({name})
+        else:
+            self._drained.discard(name)
+            self._follow_drained()
+
+    def remember_drained(self, names: Iterable[str]) -> None:
+        """Drain these in every pool that has them, now or after a reload."""
+        self._drained.update(names)
+        self._follow_drained()
+
+    def _follow_drained(self) -> None:
+        for pool in self._pools.values():
+            pool.follow_drained()
 
     def _start_checks(self) -> None:
         """One check per server of the plan in force; those of others end."""
@@ -155,9 +170,15 @@ class Gateway:
                     senders=listener.proxy_protocol_from,
                 )
                 doorstep.open()
-                self._doorsteps.append(doorstep)
+                self._doorsteps.append((listener, doorstep))
         self._ticking = self._ground.spawn(self._tick())
         self._start_checks()
+
+    def use_hsts(self, name: str, seconds: int) -> None:
+        """What new connections of the TLS listener of this name are told."""
+        for listener, doorstep in self._doorsteps:
+            if listener.name == name:
+                doorstep.factory = self._factory(replace(listener, hsts=seconds))
 
     def _factory(self, listener: ListenerPlan) -> Callable[..., BrowserConnection]:
         return partial(BrowserConnection, self._ground, self._journey, listener, self._browsers)
@@ -197,7 +218,7 @@ class Gateway:
         ground.draining = True
         for server in self._servers:
             server.close()
-        for doorstep in self._doorsteps:
+        for _, doorstep in self._doorsteps:
             doorstep.stop()
         for browser in list(self._browsers):
             browser.drain()
@@ -217,7 +238,7 @@ class Gateway:
         self._checks.clear()
         for server in self._servers:
             await server.wait_closed()
-        for doorstep in self._doorsteps:
+        for _, doorstep in self._doorsteps:
             await doorstep.stopped()
         self._servers.clear()
         self._doorsteps.clear()
@@ -230,7 +251,9 @@ class Gateway:
     def statistics(self) -> GatewayStatistics:
         """An immutable snapshot."""
         phases = [browser.phase for browser in self._browsers if browser.party is not None]
-        background = len(self._checks) + int(self._ticking is not None)
+        servers = [server for pool in self._pools.values() for server in pool.servers]
+        asking = sum(each.addresses is not None and each.addresses.asking for each in servers)
+        background = len(self._checks) + int(self._ticking is not None) + asking
         return GatewayStatistics(
             browsers=len(self._browsers),
             exchanges=len(phases),

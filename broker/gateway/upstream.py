@@ -10,10 +10,14 @@ chosen, and who dials, is ``pool``.
 from __future__ import annotations
 
 import logging
+import os
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from broker.gateway.addresses import Addresses, is_name
 from broker.gateway.deadlines import NO_SLOT
+from broker.gateway.ground import BUFFER
 from broker.gateway.outbox import Connection
 from broker.policy.ejection import Standing, can_spare
 
@@ -48,12 +52,15 @@ class Party(Protocol):
 class ServerConnection(Connection):
     """One connection to one server."""
 
-    __slots__ = ("closed", "due", "idle_since", "made", "party", "paused", "reused", "server",
-                 "slot")  # fmt: skip
+    __slots__ = ("address", "closed", "due", "idle_since", "made", "moved", "party", "paused",
+                 "reused", "secure", "server", "slot")  # fmt: skip
 
-    def __init__(self, ground: Ground, server: Server) -> None:
+    def __init__(self, ground: Ground, server: Server, address: str = "") -> None:
         super().__init__(ground)
         self.server = server
+        self.address = address  # one of those the server's name had when this was dialled
+        self.moved = False  # it has not any more
+        self.secure = False
         self.party: Party | None = None
         self.due = 0.0
         self.slot = NO_SLOT
@@ -70,6 +77,9 @@ class ServerConnection(Connection):
         else:
             self.server.connections.add(self)
             self.made = True
+            if transport.get_extra_info("ssl_object") is not None:
+                self.secure = True
+                self.transport.set_write_buffer_limits(high=BUFFER)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self.ground.view
@@ -86,6 +96,10 @@ class ServerConnection(Connection):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # Over TLS only the peer's own closure ends a message that says no length: anybody on the
+        # way can send a FIN (RFC 9112 9.8).
+        if self.secure and exc is None and not self.closed:
+            exc = ConnectionResetError("ended without closing TLS")
         self.closed = True
         self.ground.deadlines.forget(self)
         self.server.forget(self)
@@ -128,7 +142,7 @@ class ServerConnection(Connection):
     def keep(self, now: float) -> None:
         """An exchange has ended cleanly: the connection may serve another."""
         server = self.server
-        if self.closed or server.draining or len(server.idle) >= server.most_idle:
+        if self.closed or self.moved or server.draining or len(server.idle) >= server.most_idle:
             self.drop()
             return
         self.party = None
@@ -164,6 +178,19 @@ class Server:
         self.pool = pool
         self.name = plan.name
         self.use(plan)
+        ground = pool.ground
+        self.addresses = (
+            Addresses(
+                plan.host,
+                lambda: pool.plan.resolve_every,
+                ground.clock,
+                ground.spawn,
+                self._has_moved,
+            )
+            if plan.host and is_name(plan.host)
+            else None
+        )
+        self.trouble = ""  # why it could not be reached, as last told
         self.in_flight = 0
         self.healthy = True
         self.draining = False
@@ -198,6 +225,40 @@ class Server:
             self.close_idle()
             _log.warning("server %s fails requests: ejected for a while", self.name)
 
+    async def where(self, patience: float) -> list[str]:
+        """The addresses to try, in this order; one empty one for a Unix socket. Raises
+        NameUnknown when there is none, after ``patience`` seconds at the latest."""
+        if self.addresses is None:
+            return [self.plan.host]
+        return await self.addresses.get(patience)
+
+    def _has_moved(self) -> None:
+        """Its name has other addresses: what is in flight to an old one ends there, no more."""
+        for connection in list(self.connections):
+            if self.has_left(connection.address):
+                connection.moved = True
+                if connection in self.idle:
+                    connection.drop()
+
+    def has_left(self, address: str) -> bool:
+        """Whether the server's name no longer has this address."""
+        return self.addresses is not None and address not in self.addresses.known
+
+    def reached(self, address: str) -> None:
+        self.trouble = ""
+        if self.addresses is not None:
+            self.addresses.reached(address)
+
+    def unreachable(self, address: str, error: BaseException) -> None:
+        """Told once for each reason: certificates, refusals, silence are different work."""
+        if self.addresses is not None:
+            self.addresses.unreachable(address)
+        why = told(error)
+        if why != self.trouble:
+            self.trouble = why
+            where = "" if self.addresses is None else f" at {address}"
+            _log.warning("server %s cannot be reached%s: %s", self.name, where, why)
+
     def recovered(self) -> None:
         """It answers its health check again: it is used, at first a little."""
         self.healthy = True
@@ -226,6 +287,21 @@ class Server:
     def close_idle(self) -> None:
         for connection in list(self.idle):
             connection.drop()
+
+
+def told(error: BaseException) -> str:
+    """Why a server could not be reached, in some words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate cannot be believed: {error.verify_message}"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if (
+        isinstance(error, OSError)
+        and not isinstance(error, ssl.SSLError)
+        and (error.errno or 0) > 0
+    ):
+        return os.strerror(error.errno or 0)  # the event loop's own text repeats the address
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import msgspec
 
 from broker.errors import Stale
 from broker.ledger import grant_limits, seat_limits
+from broker.ledger.book_audit import written
 from broker.ledger.book_grants import worker_records
 from broker.ledger.book_seats import text
 from broker.ledger.port import Usage
@@ -20,6 +21,7 @@ from broker.ledger.stored_limits import NOTHING, decoded
 from broker.policy.grant_book import total
 
 if TYPE_CHECKING:
+    from broker.ledger.port import AuditEntry
     from broker.ledger.scripts import Scripts
     from broker.policy.limits import LimitsDocument
 
@@ -34,7 +36,12 @@ class BookLimits:
         return decoded(await self._scripts.run("limits"))
 
     async def publish(
-        self, document: LimitsDocument, *, if_match: int, first_start: bool = False
+        self,
+        document: LimitsDocument,
+        *,
+        if_match: int,
+        first_start: bool = False,
+        entry: AuditEntry | None = None,
     ) -> LimitsDocument:
         leases = [pool.lease_ms for pool in document.pools.values()]
         number, published = await self._scripts.run(
@@ -46,6 +53,7 @@ class BookLimits:
             seat_limits.encode(document),
             max(leases, default=0),
             int(first_start),
+            "" if entry is None else written(entry),
         )
         if not published:
             raise Stale(f"The limits have changed meanwhile: their number is {number} now.")

@@ -19,13 +19,16 @@ from broker.ledger.memory_guesses import MemoryGuesses
 from broker.ledger.memory_rereading import MemoryRereading
 from broker.ledger.memory_seats import MemorySeats
 from broker.ledger.memory_sessions import MemorySessions
+from broker.ledger.memory_steward import MemorySteward
 from broker.ledger.port import (
+    AuditEntry,
     Ban,
     GuessAnswer,
     Revocation,
     RevocationKind,
     SeatAnswer,
     SessionRecord,
+    Stewardship,
     SyncReply,
     SyncReport,
     Usage,
@@ -35,8 +38,9 @@ from broker.ledger.stored_limits import NOTHING
 from broker.policy.grant_book import GrantBook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from broker.policy.guard import Figures
     from broker.policy.guessing import GuessRules
     from broker.policy.limits import LimitsDocument
 
@@ -82,6 +86,7 @@ class MemoryLedger:
         self.seat_sessions = MemorySessions(self.state, self.seats)
         self.rereading = MemoryRereading(self.state, self.seat_sessions)
         self.guesses = MemoryGuesses(self.state)
+        self.stewards = MemorySteward(self.state)
 
     def restart(self) -> None:
         """As a restart with everything kept: another run id, hence another epoch."""
@@ -119,7 +124,12 @@ class MemoryLedger:
         return self._call().limits
 
     async def publish(
-        self, document: LimitsDocument, *, if_match: int, first_start: bool = False
+        self,
+        document: LimitsDocument,
+        *,
+        if_match: int,
+        first_start: bool = False,
+        entry: AuditEntry | None = None,
     ) -> LimitsDocument:
         state = self._call()
         current = state.limits.number if state.limits else 0
@@ -127,11 +137,34 @@ class MemoryLedger:
             raise Stale(f"The limits have changed meanwhile: their number is {current} now.")
         published = replace(document, number=max(current, document.number) + 1)
         state.grants.put_limits(published)
+        if entry is not None:
+            self.stewards.record(entry, published.number)
         if first_start:
             state.grants.start_first()
         self.seats.run_calls()
         self._wake()
         return published
+
+    # --- the steward, the audit trail
+
+    async def steward(
+        self,
+        incarnation: str,
+        figures: Mapping[str, Figures],
+        *,
+        lease_ms: int,
+        notes: bytes | None = None,
+    ) -> Stewardship:
+        self._call()
+        return self.stewards.steward(incarnation, figures, lease_ms=lease_ms, notes=notes)
+
+    async def record(self, entry: AuditEntry) -> int:
+        state = self._call()
+        return self.stewards.record(entry, state.limits.number if state.limits else 0)
+
+    async def audit(self, *, most: int, before: int = 0) -> Sequence[AuditEntry]:
+        self._call()
+        return self.stewards.audit(most, before)
 
     # --- workers, grants
 

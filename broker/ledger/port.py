@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from broker.policy.guard import Figures
     from broker.policy.guessing import BanKind, GuessRules
     from broker.policy.limits import LimitsDocument
 
@@ -189,6 +190,35 @@ class Ban:
     left_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of the audit trail: who did what to which ``subject``, why, from what to what. The
+    ledger adds ``number`` (1, 2, ...), ``civil_ms`` and the ``version`` of the limits after it."""
+
+    author: str
+    action: str
+    subject: str
+    reason: str = ""
+    before: str = ""
+    after: str = ""
+    number: int = 0
+    civil_ms: int = 0
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stewardship:
+    """``steward``: who drives ramps and ends at present. ``wall_ms``: civil time as Redis has it.
+    For the steward only: ``readings``, by incarnation, the latest figures by pool of every worker
+    that the ledger knows, with their age in milliseconds; ``notes``, what was kept last."""
+
+    steward: str
+    ledger_ms: int
+    wall_ms: int
+    readings: Mapping[str, tuple[int, Mapping[str, Figures]]] = field(default_factory=dict)
+    notes: bytes = b""
+
+
 class Ledger(Protocol):
     """The ledger. All names given are canonical: employee (directory name), population, pool."""
 
@@ -198,14 +228,42 @@ class Ledger(Protocol):
         ...
 
     async def publish(
-        self, document: LimitsDocument, *, if_match: int, first_start: bool = False
+        self,
+        document: LimitsDocument,
+        *,
+        if_match: int,
+        first_start: bool = False,
+        entry: AuditEntry | None = None,
     ) -> LimitsDocument:
         """Replace document number ``if_match`` (0: there must be none). Raises Stale. Returns it
-        with its new number, which is above its own; wakes the workers.
+        with its new number, which is above its own; wakes the workers. ``entry`` is written to the
+        audit trail in the same step.
 
         A ledger that remembers nobody cannot tell a first start from lost memory, and learns for
         the longest lease. ``first_start`` ends that at once: only for who *knows* that no worker
         of this site holds anything."""
+        ...
+
+    # --- the steward, the audit trail
+    async def steward(
+        self,
+        incarnation: str,
+        figures: Mapping[str, Figures],
+        *,
+        lease_ms: int,
+        notes: bytes | None = None,
+    ) -> Stewardship:
+        """Say what this worker's servers answered (by pool, since it started), and be the steward
+        for ``lease_ms`` if nobody else is. ``notes``, kept for the next steward, only count from
+        the one who is."""
+        ...
+
+    async def record(self, entry: AuditEntry) -> int:
+        """Append to the audit trail; returns the entry's number."""
+        ...
+
+    async def audit(self, *, most: int, before: int = 0) -> Sequence[AuditEntry]:
+        """The latest ``most`` entries, oldest first; with ``before``, those with lower numbers."""
         ...
 
     # --- workers, grants

@@ -10,31 +10,36 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from broker.errors import LedgerAway
+from broker.ledger.book_audit import BookAudit
 from broker.ledger.book_grants import BookGrants
 from broker.ledger.book_guesses import BookGuesses
 from broker.ledger.book_limits import BookLimits
 from broker.ledger.book_seats import BookSeats
 from broker.ledger.book_sessions import BookSessions
+from broker.ledger.book_steward import BookSteward
 from broker.ledger.connections import FAULTS, Address, open_client
-from broker.ledger.scripts import Scripts
+from broker.ledger.scripts import Scripts, cancellable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from redis.asyncio.client import PubSub
 
     from broker.ledger.port import (
+        AuditEntry,
         Ban,
         GuessAnswer,
         Revocation,
         RevocationKind,
         SeatAnswer,
         SessionRecord,
+        Stewardship,
         SyncReply,
         SyncReport,
         Usage,
         WorkerView,
     )
+    from broker.policy.guard import Figures
     from broker.policy.guessing import GuessRules
     from broker.policy.limits import LimitsDocument
 
@@ -49,6 +54,8 @@ class RedisLedger:
         self._seats = BookSeats(scripts)
         self._sessions = BookSessions(scripts)
         self._guesses = BookGuesses(scripts)
+        self._steward = BookSteward(scripts)
+        self._audit = BookAudit(scripts)
 
     @classmethod
     async def connect(
@@ -74,9 +81,34 @@ class RedisLedger:
         return await self._limits.limits()
 
     async def publish(
-        self, document: LimitsDocument, *, if_match: int, first_start: bool = False
+        self,
+        document: LimitsDocument,
+        *,
+        if_match: int,
+        first_start: bool = False,
+        entry: AuditEntry | None = None,
     ) -> LimitsDocument:
-        return await self._limits.publish(document, if_match=if_match, first_start=first_start)
+        return await self._limits.publish(
+            document, if_match=if_match, first_start=first_start, entry=entry
+        )
+
+    # --- the steward, the audit trail
+
+    async def steward(
+        self,
+        incarnation: str,
+        figures: Mapping[str, Figures],
+        *,
+        lease_ms: int,
+        notes: bytes | None = None,
+    ) -> Stewardship:
+        return await self._steward.steward(incarnation, figures, lease_ms=lease_ms, notes=notes)
+
+    async def record(self, entry: AuditEntry) -> int:
+        return await self._audit.record(entry)
+
+    async def audit(self, *, most: int, before: int = 0) -> Sequence[AuditEntry]:
+        return await self._audit.audit(most=most, before=before)
 
     # --- workers, grants
 
@@ -220,8 +252,9 @@ class RedisWakeups:
         while (left := ends - loop.time()) > 0:
             try:
                 subscription = await self.subscribe()
-                if await subscription.get_message(timeout=left) is not None:
-                    return True
+                with cancellable():
+                    if await subscription.get_message(timeout=left) is not None:
+                        return True
             except (LedgerAway, *FAULTS):
                 await self.close()
                 await asyncio.sleep(max(0.0, min(ends - loop.time(), 1.0)))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from broker.errors import LedgerAway
 from broker.ledger.connections import FAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from broker.ledger.connections import Client
 
@@ -72,6 +72,22 @@ def source(name: str, *, wall_clock: str | None = None) -> str:
     return "\n".join(parts)
 
 
+@contextmanager
+def cancellable() -> Iterator[None]:
+    """Calls of redis-py inside end with CancelledError when their task was cancelled, always.
+
+    redis-py sends with asyncio.wait_for, which before Python 3.12 keeps a cancellation for itself
+    that arrives just as the sending ends: who calls Redis in a loop then never hears of it.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    try:
+        yield
+    finally:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
+
+
 class Scripts:
     """The scripts of one site on one Redis. ``deadline``: seconds for each call, round trip;
     ``calls``: the most at once, others wait for their turn within their deadline."""
@@ -115,8 +131,9 @@ class Scripts:
     async def within_deadline(self) -> AsyncIterator[None]:
         """Whatever goes wrong with Redis inside, or lasts too long, becomes LedgerAway."""
         try:
-            async with asyncio.timeout(self._deadline):
-                yield
+            with cancellable():
+                async with asyncio.timeout(self._deadline):
+                    yield
         except TimeoutError as late:
             raise LedgerAway("The ledger did not answer in time.") from late
         except FAULTS as fault:

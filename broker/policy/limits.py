@@ -11,49 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping  # noqa: TC003  # the ledger decodes the document by its types
 from dataclasses import dataclass, field
 
+from broker.policy.capacity import Capacity  # noqa: TC001
+from broker.policy.shares import PoolLimits, PopulationLimits, Share
 
-@dataclass(frozen=True, slots=True)
-class Share:
-    """What a part (a pool of the site, a cell of a pool) may use of the whole above it.
-
-    ``limit``: never more than this. ``guaranteed``: kept free for this part, except for what
-    ``lendable`` (0..1) of the *unused* guarantee may serve others meanwhile.
-    """
-
-    limit: int
-    guaranteed: int = 0
-    lendable: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class PopulationLimits:
-    """One population: whether it is admitted at present, its seats, and its weight in the queue."""
-
-    admitted: bool
-    seats_maximum: int
-    seats_guaranteed: int = 0
-    lendable: float = 1.0
-    weight: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class PoolLimits:
-    """One pool: its share of the site's connections, its cells by population, its lease.
-
-    ``lease``: ``keep`` or ``fence``; ``lease_ms``: how long what a silent worker holds stays
-    reserved for it (``keep_for``, or 5 s for ``fence``).
-    """
-
-    connections: Share
-    cells: Mapping[str, Share]
-    lease: str = "keep"
-    lease_ms: int = 600_000
+__all__ = ["LimitsDocument", "PoolLimits", "PopulationLimits", "Share"]
 
 
 @dataclass(frozen=True, slots=True)
 class LimitsDocument:
     """Everything admission needs. ``number`` counts publications (1, 2, ...); ``digest`` names the
     configuration it was made from. ``populations`` and ``pools`` keep the order of configuration.
+    ``capacity``: what these numbers were made from (``levels.in_force``); admission never reads it.
     """
 
     number: int
@@ -69,3 +37,4 @@ class LimitsDocument:
     ticket_lost_ms: int = 1_800_000
     sync_ms: int = 250
     draining: tuple[str, ...] = field(default=())
+    capacity: Capacity | None = None

@@ -19,6 +19,7 @@ from broker.settings.capacity import (
     PopulationSeats,
     Route,
     Seats,
+    ServerTls,
     ShareSettings,
 )
 from broker.settings.doors import (
@@ -54,6 +55,7 @@ __all__ = [
     "PopulationSeats",
     "Route",
     "Seats",
+    "ServerTls",
     "Sessions",
     "Settings",
     "ShareSettings",

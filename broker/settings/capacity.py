@@ -17,6 +17,7 @@ from broker.settings.scalars import (
     Origin,
     Positive,
     Pseudonym,
+    ReadableFile,
     Server,
     Size,
     Weight,
@@ -67,6 +68,23 @@ class Ejection(Model):
     active check."""
 
 
+class Guard(Model):
+    """When the ramp of a raise is held, then rolled back: windows of what the servers answer."""
+
+    window: Duration = 30.0
+    """The length of a window."""
+    responses: Positive = 200
+    """A window with fewer final responses says nothing."""
+    slower: Factor = 2.0
+    """A breach: the 95th percentile to the first byte above this many times the one before,"""
+    slower_by: Duration = 0.25
+    """and above it by more than this."""
+    failed: Fraction = 0.02
+    """A breach: more than this part of the responses are 5xx."""
+    undialled: Fraction = 0.01
+    """A breach: more than this part of the attempts find no connection."""
+
+
 class ShareSettings(Model):
     """A pool's share of the site's connections."""
 
@@ -93,7 +111,7 @@ class PoolServer(Model):
     """One server; its address alone may stand for it."""
 
     address: Server
-    """http://HOST:PORT."""
+    """http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH. A name may have several addresses."""
     weight: Weight = 1
     """Its part of the load beside the others."""
     max_connections: Positive | None = None
@@ -111,11 +129,31 @@ class PoolServer(Model):
         return {"anyOf": [{"type": "string"}, handler(core_schema)]}
 
 
+class ServerTls(Model):
+    """How the servers of a pool with https:// addresses prove themselves, and we to them."""
+
+    ca: ReadableFile | None = None
+    """The authorities that are believed, PEM; null: the system's."""
+    server_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")] | None = None
+    """What their certificates must be made out to; null: to the host of each address."""
+    minimum: Literal["1.2", "1.3"] = "1.2"
+    """The lowest TLS version that is spoken."""
+    certificate: ReadableFile | None = None
+    """What we show them, PEM, leaf first; null: nothing."""
+    key: ReadableFile | None = None
+    """Its private key, not encrypted."""
+
+
 class Pool(Model):
     """The servers of one application."""
 
     servers: list[PoolServer] = Field(min_length=1)
-    """http://HOST:PORT of each, or more about it."""
+    """The address of each, or more about it."""
+    tls: ServerTls = ServerTls()
+    """For those whose addresses are https://."""
+    resolve_every: Duration = 30.0
+    """How long the addresses of their names are taken for right. When the resolver fails, the last
+    known ones are used on."""
     sticky: bool = False
     """Whether a session stays with one server as long as that is usable, WebSockets too."""
     forwarded: bool = False
@@ -141,6 +179,8 @@ class Pool(Model):
     """Active checks of the servers."""
     ejection: Ejection = Ejection()
     """What employees' requests say of the servers."""
+    guard: Guard = Guard()
+    """What holds the ramp of a raise."""
 
 
 class Route(Model):
@@ -230,11 +270,11 @@ class Connections(Model):
 
 
 class Level(Model):
-    """A named capacity plan. Checked, but no command applies one yet."""
+    """A named capacity plan, for `broker capacity level NAME`."""
 
-    scale: Annotated[float, Field(gt=0)] = 1.0
+    scale: Annotated[float, Field(gt=0, le=1000)] = 1.0
     """Multiplies the configured numbers, each up to its ceiling."""
     open_to: list[Name] = []
     """Populations that are admitted; empty: as configured."""
-    pools: dict[Name, Annotated[float, Field(gt=0)]] = {}
+    pools: dict[Name, Annotated[float, Field(gt=0, le=1000)]] = {}
     """A scale of its own for a pool."""

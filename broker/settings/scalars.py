@@ -30,7 +30,9 @@ _SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)\Z")
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _NUMBER = re.compile(r"\d+(\.\d+)?\Z")
 _TCP = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})\Z")
-_SERVER = re.compile(r"http://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?\Z")
+_SERVER = re.compile(
+    r"https?://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:(?P<port>\d{1,5}))?\Z|unix:/.+\Z"
+)
 _ORIGIN = re.compile(r"https://[a-z0-9.-]+(:\d{1,5})?\Z")
 
 
@@ -53,7 +55,8 @@ def parse_address(address: str) -> tuple[str, int] | Path:
     return match["host"].strip("[]"), int(match["port"])
 
 
-def _duration(value: Any) -> Any:
+def duration(value: Any) -> Any:
+    """Seconds of a text such as 10s or 14d; numbers are seconds already. Raises ValueError."""
     if isinstance(value, bool):
         raise ValueError("should be a duration like 250ms, 10s, 15m, 12h or 14d")
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
@@ -95,8 +98,12 @@ def _origin(value: str) -> str:
 
 
 def _server(value: str) -> str:
-    if not _SERVER.fullmatch(value):
-        raise ValueError("should be a server like http://10.0.0.7:8080, without a path")
+    match = _SERVER.fullmatch(value)
+    if match is None or int(match["port"] or 0) > 65_535:
+        raise ValueError(
+            "should be a server like http://10.0.0.7:8080 or https://feed.internal, without a "
+            "path, or unix:/PATH"
+        )
     return value
 
 
@@ -148,7 +155,7 @@ def _schema(pattern: str) -> WithJsonSchema:
 
 
 Duration = Annotated[
-    float, BeforeValidator(_duration), Field(ge=0), _schema(r"^\d+(\.\d+)?(ms|s|m|h|d)$")
+    float, BeforeValidator(duration), Field(ge=0), _schema(r"^\d+(\.\d+)?(ms|s|m|h|d)$")
 ]
 Size = Annotated[int, BeforeValidator(_size), Field(ge=0), _schema(r"^\d+(B|KiB|MiB|GiB)$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]

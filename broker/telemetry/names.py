@@ -102,6 +102,19 @@ REFUSED = Metric(
 CLIENT_CONNECTIONS = Metric(
     "broker_client_connections", "TCP connections of browsers open at this moment.", "gauge"
 )
+TLS_HANDSHAKES = Metric(
+    "broker_tls_handshakes_total",
+    "TLS handshakes of browsers by outcome: full, resumed (by a ticket), failed (not begun, too).",
+    "counter",
+    ("outcome",),
+)
+CERTIFICATE_EXPIRES = Metric(
+    "broker_certificate_expires_timestamp_seconds",
+    "When the first certificate of a chain in use expires, by the name it is made out to.",
+    "gauge",
+    ("certificate",),
+    "min",
+)
 
 # --- seats, connections, waiting room: as the ledger has them
 
@@ -175,6 +188,13 @@ CAPACITY_SCALE = Metric(
 GUARD_STATE = Metric(
     "broker_guard_state",
     "Guard of the raise in force: 0 no raise, 1 healthy, 2 holding, 3 rolled back.",
+    "gauge",
+    merge="max",
+)
+
+CLOCK_SKEW = Metric(
+    "broker_clock_skew_seconds",
+    "Difference between this host's civil time and Redis'; above 5 s no raise ends by itself.",
     "gauge",
     merge="max",
 )
@@ -264,6 +284,7 @@ REFUSAL_REASONS = (
 )
 REREAD_OUTCOMES = ("same", "changed", "gone", "failed")
 BAN_KINDS = ("pair", "address")
+HANDSHAKE_OUTCOMES = ("full", "resumed", "failed")
 LOGIN_OUTCOMES = (
     "ok",
     "wrong_password",

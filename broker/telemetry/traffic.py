@@ -11,6 +11,7 @@ from bisect import bisect_left
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from broker.policy.guard import BOUNDS, Figures
 from broker.telemetry import names
 from broker.telemetry.exposition import Exposition, HistogramValues, Labels
 
@@ -24,8 +25,8 @@ _CLASSES = len(names.CODE_CLASSES)
 class PoolTraffic:
     """The numbers of one pool on this worker."""
 
-    __slots__ = ("buckets", "classes", "dial_failures", "received", "retries", "seconds", "sent",
-                 "tunnels")  # fmt: skip
+    __slots__ = ("answers", "buckets", "classes", "dial_failures", "failed_answers", "received",
+                 "retries", "seconds", "sent", "tunnels")  # fmt: skip
 
     def __init__(self) -> None:
         self.classes = [0] * _CLASSES
@@ -36,6 +37,20 @@ class PoolTraffic:
         self.received = 0
         self.sent = 0
         self.tunnels = 0
+        self.answers = [0] * (len(BOUNDS) + 1)
+        self.failed_answers = 0
+
+    def answered(self, status: int, seconds: float) -> None:
+        """A server began its final response, or failed to and ``status`` is what we say instead;
+        ``seconds`` since it was admitted. What the guard of a raise looks at: a
+        stream that lasts an hour is not a slow answer."""
+        self.answers[bisect_left(BOUNDS, seconds)] += 1
+        if status >= 500:
+            self.failed_answers += 1
+
+    def figures(self) -> Figures:
+        """For the guard, since this worker started."""
+        return Figures(tuple(self.answers), self.failed_answers, self.dial_failures)
 
     def observe(self, status: int, seconds: float) -> None:
         """An exchange ended: ``status`` as sent to the browser (0: none could be sent), ``seconds``
@@ -46,11 +61,12 @@ class PoolTraffic:
 
 
 class Traffic:
-    """All pools of this worker, refusals, and open connections of browsers."""
+    """All pools of this worker, refusals, TLS handshakes, and open connections of browsers."""
 
     def __init__(self) -> None:
         self.pools: dict[str, PoolTraffic] = {}
         self.refused: dict[str, int] = dict.fromkeys(names.REFUSAL_REASONS, 0)
+        self.handshakes: dict[str, int] = dict.fromkeys(names.HANDSHAKE_OUTCOMES, 0)
         self.client_connections = 0
 
     def pool(self, name: str) -> PoolTraffic:
@@ -60,6 +76,10 @@ class Traffic:
         if found is None:
             found = self.pools[name] = PoolTraffic()
         return found
+
+    def figures(self) -> dict[str, Figures]:
+        """By pool, what the guard of a raise looks at."""
+        return {name: pool.figures() for name, pool in self.pools.items()}
 
     def export(self, exposition: Exposition) -> None:
         """Register everything with this process's exposition."""
@@ -74,6 +94,9 @@ class Traffic:
         ):
             exposition.expose(metric, self._each(attrgetter(attribute)))
         exposition.expose(names.REFUSED, lambda: {(k,): v for k, v in self.refused.items()})
+        exposition.expose(
+            names.TLS_HANDSHAKES, lambda: {(k,): v for k, v in self.handshakes.items()}
+        )
         exposition.expose(names.CLIENT_CONNECTIONS, lambda: {(): self.client_connections})
 
     def _each(self, get: Callable[[PoolTraffic], int]) -> Callable[[], Mapping[Labels, float]]:

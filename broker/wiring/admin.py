@@ -13,13 +13,14 @@ from broker.ledger.redis_ledger import RedisLedger
 from broker.supervisor.child import Child
 from broker.telemetry.control import ControlClient, ControlServer, control_path
 from broker.telemetry.exposition import Exposition
-from broker.wiring.clocks import boot_time
+from broker.wiring.clocks import boot_time, civil_time
 from broker.wiring.limits import limits_document
 
 if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
+    from broker.policy.capacity import Capacity
     from broker.policy.limits import LimitsDocument
     from broker.settings import Settings
     from broker.wiring.processes import Birth
@@ -44,8 +45,9 @@ async def admin(settings: Settings, birth: Birth) -> None:
         plan,
         ledger,
         ControlClient(),
-        propose=lambda: proposed(birth.configuration),
+        propose=lambda present: proposed(birth.configuration, present),
         clock=boot_time,
+        civil=civil_time,
     )
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN)
     await runner.setup()
@@ -66,10 +68,11 @@ async def admin(settings: Settings, birth: Birth) -> None:
         await ledger.close()
 
 
-def proposed(configuration: Path) -> LimitsDocument:
-    """The limits that the file proposes at this moment. Raises ConfigurationError."""
+def proposed(configuration: Path, present: Capacity | None) -> LimitsDocument:
+    """The limits that the file proposes at this moment, under the level and raises in force at
+    ``present``. Raises ConfigurationError."""
     settings = load(configuration)
-    return limits_document(settings, digest(settings))
+    return limits_document(settings, digest(settings), present)
 
 
 def _name(listening: socket.socket) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from broker.errors import ConfigurationError
+from broker.gateway.certificates import load_certified, server_context
 from broker.gateway.plan import (
     DeadlinesPlan,
     DoorPlan,
@@ -21,12 +23,14 @@ from broker.gateway.plan import (
 from broker.policy.ejection import EjectionRule
 
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
     from pathlib import Path
 
-    from broker.settings import Host, Listener, Pool, Route, Settings, Tls
+    from broker.gateway.certificates import Certified
+    from broker.settings import Health, Host, Listener, Pool, Route, Settings
 
 PORTAL = "portal"
-_TLS_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 def portal_socket(run_dir: Path) -> str:
@@ -78,14 +82,8 @@ def _pool(name: str, pool: Pool) -> PoolPlan:
     deadlines, health, ejection = pool.deadlines, pool.health, pool.ejection
     return PoolPlan(
         name=name,
-        servers=tuple(
-            replace(
-                ServerPlan.parse(server.address),
-                weight=server.weight,
-                most=server.max_connections,
-            )
-            for server in pool.servers
-        ),
+        servers=server_plans(pool),
+        resolve_every=pool.resolve_every,
         sticky=pool.sticky,
         forwarded=pool.forwarded,
         via=(pool.via or "").encode("ascii"),
@@ -96,13 +94,7 @@ def _pool(name: str, pool: Pool) -> PoolPlan:
             tunnel_idle=deadlines.tunnel_idle,
             tunnel_max_age=deadlines.tunnel_max_age,
         ),
-        health=HealthPlan(
-            path=health.path,
-            every=health.every,
-            timeout=health.timeout,
-            healthy_after=health.healthy_after,
-            unhealthy_after=health.unhealthy_after,
-        ),
+        health=health_plan(health),
         ejection=EjectionRule(
             failures=ejection.failures,
             pause=ejection.pause,
@@ -110,6 +102,34 @@ def _pool(name: str, pool: Pool) -> PoolPlan:
             slow_start=ejection.slow_start,
         ),
         queue_timeout=pool.queue_timeout,
+    )
+
+
+def server_plans(pool: Pool) -> tuple[ServerPlan, ...]:
+    """Raises ConfigurationError for files of TLS that cannot be used."""
+    context = servers_context(pool)
+    plans = []
+    for server in pool.servers:
+        plan = ServerPlan.parse(server.address)
+        plans.append(
+            replace(
+                plan,
+                tls=context if plan.secure else None,
+                server_name=pool.tls.server_name or plan.host,
+                weight=server.weight,
+                most=server.max_connections,
+            )
+        )
+    return tuple(plans)
+
+
+def health_plan(health: Health) -> HealthPlan:
+    return HealthPlan(
+        path=health.path,
+        every=health.every,
+        timeout=health.timeout,
+        healthy_after=health.healthy_after,
+        unhealthy_after=health.unhealthy_after,
     )
 
 
@@ -126,51 +146,32 @@ def listener_plan(listener: Listener) -> ListenerPlan:
     )
 
 
-def tls_context(tls: Tls) -> ssl.SSLContext:
-    """A server context that answers each name with its own certificate (SNI); the first by default.
-
-    Raises ssl.SSLError or OSError for a certificate that cannot be read; ``broker check`` says so
-    beforehand.
-    """
-    contexts = [_context(tls, number) for number in range(len(tls.certificates))]
-    if len(contexts) > 1:
-        _choose_by_name(tls, contexts)
-    return contexts[0]
+def listener_certificates(listener: Listener) -> tuple[Certified, ...]:
+    """What a listener shows, loaded; empty without TLS. Raises ConfigurationError."""
+    if listener.tls is None:
+        return ()
+    return tuple(load_certified(each.certificate, each.key) for each in listener.tls.certificates)
 
 
-def _context(tls: Tls, number: int) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = _TLS_VERSIONS[tls.minimum]
-    context.set_alpn_protocols(["http/1.1"])
-    pair = tls.certificates[number]
-    context.load_cert_chain(pair.certificate, pair.key)
-    return context
+def require_usable_certificates(settings: Settings) -> None:
+    """Read every file of TLS as the workers will. Raises ConfigurationError with all faults."""
+    faults: list[str] = []
+    tries: list[Callable[[], object]] = [
+        *(partial(listener_certificates, listener) for listener in settings.listeners),
+        *(partial(servers_context, pool) for pool in settings.pools.values()),
+    ]
+    for attempt in tries:
+        try:
+            attempt()
+        except ConfigurationError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigurationError("certificates cannot be used", tuple(faults))
 
 
-def _choose_by_name(tls: Tls, contexts: list[ssl.SSLContext]) -> None:
-    by_name: dict[str, ssl.SSLContext] = {}
-    for pair, context in zip(tls.certificates, contexts, strict=True):
-        for name in certificate_names(pair.certificate):
-            by_name.setdefault(name, context)
-
-    def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-        if name is None:
-            return
-        wildcard = "*." + name.partition(".")[2]
-        found = by_name.get(name.lower()) or by_name.get(wildcard.lower())
-        if found is not None:
-            connection.context = found
-
-    contexts[0].sni_callback = choose
-
-
-def certificate_names(path: Path) -> list[str]:
-    """The DNS names of the leaf in a PEM chain (subjectAltName, RFC 6125), lower case."""
-    from cryptography import x509
-
-    leaf = x509.load_pem_x509_certificates(path.read_bytes())[0]
-    try:
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    return [name.lower() for name in names.get_values_for_type(x509.DNSName)]
+def servers_context(pool: Pool) -> ssl.SSLContext | None:
+    """For the servers of a pool that speak TLS; None when none does. Raises ConfigurationError."""
+    if not any(server.address.startswith("https://") for server in pool.servers):
+        return None
+    tls = pool.tls
+    return server_context(tls.ca, tls.minimum, tls.certificate, tls.key)

@@ -17,7 +17,7 @@ from broker.supervisor.process import serve as serve_supervisor
 from broker.supervisor.process import teller
 from broker.supervisor.supervisor import Supervisor
 from broker.wiring.clocks import boot_time, civil_time
-from broker.wiring.gateway import portal_socket
+from broker.wiring.gateway import portal_socket, require_usable_certificates
 from broker.wiring.limits import limits_document
 from broker.wiring.processes import command
 
@@ -64,15 +64,23 @@ _LIVE_IN_SESSIONS = frozenset(("keys", "per_employee", "when_full", "reread"))
 
 def needs_restart(running: Settings, wanted: Settings) -> tuple[str, ...]:
     """The top-level keys in which ``wanted`` differs and that no process changes while it runs."""
-    found = []
-    for key in type(running).model_fields:
-        before, after = getattr(running, key), getattr(wanted, key)
-        if key == "sessions":
-            live = {name: getattr(after, name) for name in _LIVE_IN_SESSIONS}
-            before = before.model_copy(update=live)
-        if key not in _LIVE and before != after:
-            found.append(key)
-    return tuple(found)
+    return tuple(
+        key
+        for key in type(running).model_fields
+        if key not in _LIVE and _fixed(running, key) != _fixed(wanted, key)
+    )
+
+
+def _fixed(settings: Settings, key: str) -> object:
+    """What of a section stays until a restart: of a listener all but the inside of its TLS."""
+    if key == "sessions":
+        return settings.sessions.model_dump(exclude=set(_LIVE_IN_SESSIONS))
+    if key != "listeners":
+        return getattr(settings, key)
+    return [
+        (each.address, each.tls is None, each.trusted_proxies, each.proxy_protocol)
+        for each in settings.listeners
+    ]
 
 
 def serve(path: Path, *, first_start: bool = False) -> int:
@@ -87,6 +95,7 @@ def serve(path: Path, *, first_start: bool = False) -> int:
         format="%(asctime)s supervisor %(levelname)s %(message)s",
     )
     settings = load(path)
+    require_usable_certificates(settings)
     settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     return asyncio.run(_serve(path.resolve(), settings, first_start=first_start))
 
@@ -132,8 +141,10 @@ async def _supervise(path: Path, settings: Settings, ledger: RedisLedger) -> int
         return command(kind, slot, incarnation, fds, path)
 
     async def check_again() -> tuple[str, ...]:
-        """Raises with all faults; the children read the file again themselves."""
-        return needs_restart(settings, load(path))
+        """Raises with all faults; the children read the files again themselves."""
+        wanted = load(path)
+        require_usable_certificates(wanted)
+        return needs_restart(settings, wanted)
 
     def announce(opened: Opened) -> None:
         _log.info("ready: public %s, admin %s", opened.public, opened.admin)

@@ -10,13 +10,16 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from broker.configuration import digest, load
+from broker.gateway.certificates import Certificates
 from broker.gateway.server import Gateway
 from broker.ledger.redis_ledger import RedisLedger
 from broker.policy.worker_book import WorkerBook
 from broker.site.admission import Spending
 from broker.site.claims import Claims
+from broker.site.drained import DrainedServers
 from broker.site.ledger_time import LedgerTime
 from broker.site.session_cache import SessionCache
+from broker.site.steward import Steward
 from broker.site.sync import Sync
 from broker.site.tokens import KeyRing, Tokens
 from broker.supervisor.child import Child
@@ -27,7 +30,7 @@ from broker.telemetry.exposition import Exposition
 from broker.telemetry.loop_lag import LoopLag
 from broker.telemetry.traffic import Traffic
 from broker.wiring.clocks import boot_time, civil_time
-from broker.wiring.gateway import gateway_plan, listener_plan, tls_context
+from broker.wiring.gateway import gateway_plan, listener_certificates, listener_plan
 
 if TYPE_CHECKING:
     import socket
@@ -92,6 +95,9 @@ class _Worker:
             self._wake,
             boot_time,
         )
+        self._steward = Steward(
+            birth.incarnation, self._ledger, self._sync, self._traffic.figures, civil_time
+        )
         self._gateway = Gateway(
             gateway_plan(settings),
             self._sessions,
@@ -102,6 +108,7 @@ class _Worker:
             boot_time,
             civil_time,
         )
+        self._certificates: dict[str, Certificates] = {}  # by the address of their listener
         self._exposition = self._export()
 
     async def run(self) -> None:
@@ -117,6 +124,7 @@ class _Worker:
             background = asyncio.create_task(self._background())
             background.add_done_callback(lambda _: child.stop.set())
             try:
+                self._remember_drained()
                 await self._gateway.start(self._listening(child))
                 _calm_the_collector()
                 child.ready()
@@ -135,6 +143,7 @@ class _Worker:
     async def _background(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sync.run())
+            group.create_task(self._steward.run())
             group.create_task(self._lag.run())
             group.create_task(self._flush())
 
@@ -148,16 +157,27 @@ class _Worker:
     ) -> list[tuple[socket.socket, ListenerPlan, ssl.SSLContext | None]]:
         listening = []
         for index, listener in enumerate(self._settings.listeners):
-            context = tls_context(listener.tls) if listener.tls else None
+            context = None
+            if listener.tls is not None:
+                certified = listener_certificates(listener)
+                certificates = Certificates(certified, listener.tls.minimum)
+                self._certificates[listener.address] = certificates
+                context = certificates.context
             plan = listener_plan(listener)
             listening += [(sock, plan, context) for sock in child.sockets[index]]
         return listening
 
     async def _reload(self) -> None:
-        """Take the routes, pools, doors and keys of the file as it is now; raises with all its
-        faults."""
+        """Take the routes, pools, doors, certificates and keys of the file as it is now; raises
+        with all its faults, and then nothing has changed."""
         settings = load(self._birth.configuration)
         plan = gateway_plan(settings)
+        certified = [(each, listener_certificates(each)) for each in settings.listeners]
+        for listener, loaded in certified:
+            certificates = self._certificates.get(listener.address)
+            if certificates is not None and listener.tls is not None:
+                certificates.use(loaded, listener.tls.minimum)
+                self._gateway.use_hsts(listener.address, int(listener.tls.hsts))
         for pool in settings.pools:
             for population in settings.populations:
                 self._spending.cell(pool, population.name)
@@ -167,6 +187,13 @@ class _Worker:
         self._digest = digest(settings)
         self._sync.configured(self._digest)
         _log.info("reloaded")
+
+    def _remember_drained(self) -> None:
+        """Once the control socket is there, so that nothing said meanwhile is missed."""
+        names = DrainedServers(self._settings.run_dir).names()
+        self._gateway.remember_drained(names)
+        if names:
+            _log.info("drained until they are enabled: %s", ", ".join(sorted(names)))
 
     async def _drain_server(self, name: str) -> None:
         self._gateway.drain_server(name, drained=True)
@@ -187,6 +214,7 @@ class _Worker:
             "draining": statistics.draining,
             "learning": self._sync.learning,
             "ledger_up": self._sync.up,
+            "steward": self._steward.is_steward,
             "limits_known": self._sync.limits_known,
             "digest": self._digest,
             "browsers": statistics.browsers,
@@ -222,11 +250,22 @@ class _Worker:
                 for pool, servers in statistics().pools.items()
             },
         )
+        exposition.expose(names.CERTIFICATE_EXPIRES, self._expiries)
+        exposition.expose(names.CLOCK_SKEW, lambda: {(): self._steward.skew})
         exposition.expose(names.LEDGER_UP, lambda: {(): float(sync.up)})
         exposition.expose(names.LEDGER_EPOCH_CHANGES, lambda: {(): sync.epoch_changes})
         exposition.expose(names.SESSIONS_CACHED, lambda: {(): float(len(self._sessions.records()))})
         exposition.expose(names.ACCESS_LOG_DROPPED, lambda: {(): self._access_log.dropped})
         return exposition
+
+    def _expiries(self) -> dict[tuple[str, ...], float]:
+        """Of two certificates with the same name, the one that ends first."""
+        found: dict[tuple[str, ...], float] = {}
+        for certificates in self._certificates.values():
+            for chain in certificates.chains:
+                label = (chain.name,)
+                found[label] = min(chain.expires, found.get(label, chain.expires))
+        return found
 
 
 def _calm_the_collector() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socketserver
+import ssl
 import subprocess
 import threading
 import time
@@ -40,15 +43,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("check")
 
 
-@pytest.fixture(scope="module")
-def backend() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Backend)
+@contextlib.contextmanager
+def answering(server: socketserver.BaseServer) -> Iterator[None]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
+    yield
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Backend)
+    with answering(server):
+        yield f"http://127.0.0.1:{server.server_address[1]}"
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +157,39 @@ def test_several_things_are_wrong_and_all_are_told(
     ):
         assert any(what in fault for fault in faults), out
     assert "not this one" not in out
+
+
+def test_servers_over_tls_by_name_and_by_unix_socket(
+    folder: Path,
+    document: dict[str, Any],
+    authority: Authority,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The first proves itself, the second to nobody who asks the system's authorities."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.certificate, authority.key)
+    secure = ThreadingHTTPServer(("127.0.0.1", 0), _Backend)
+    secure.socket = context.wrap_socket(secure.socket, server_side=True)
+    local = socketserver.ThreadingUnixStreamServer(str(tmp_path / "app.sock"), _Backend)
+    with answering(secure), answering(local):
+        port = secure.server_address[1]
+        pool = document["pools"]["feed"]
+        pool["servers"] = [f"https://localhost:{port}", f"unix:{tmp_path / 'app.sock'}"]
+        pool["tls"] = {"ca": str(authority.ca)}
+        _, out = check(folder, document, capsys)
+        # localhost may be ::1 as well, where nobody listens: that is worth a word, no more
+        assert f"https://localhost:{port}" in out
+        assert "FAULT  pool feed" not in out, out
+        assert f"unix:{tmp_path / 'app.sock'} is healthy" in out
+        del pool["tls"]
+        code, out = check(folder, document, capsys)
+        assert code == 1
+        assert "its certificate cannot be believed" in out
+        pool["servers"] = ["http://nowhere.invalid:80"]
+        code, out = check(folder, document, capsys)
+        assert code == 1
+        assert "http://nowhere.invalid:80 cannot be resolved" in out
 
 
 def test_a_redis_that_forgets(

@@ -41,7 +41,14 @@ async def broker(
     port = listening.getsockname()[1]
     plan = AdminPlan("test", TOKEN, allowed_hosts([f"127.0.0.1:{port}"], []), tmp_path)
     runner = web.AppRunner(
-        make_app(plan, ledger, ControlClient(), lambda: limits_document(seats=20), lambda: 0.0)
+        make_app(
+            plan,
+            ledger,
+            ControlClient(),
+            lambda _: limits_document(seats=20),
+            lambda: 0.0,
+            lambda: 0.0,
+        )
     )
     await runner.setup()
     await web.SockSite(runner, listening).start()

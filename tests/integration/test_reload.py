@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,7 @@ async def test_a_wrong_file_at_a_signal_is_logged_fault_by_fault() -> None:
         assert broker.stop() == 0, broker.log()
 
 
-async def test_a_drained_server_stays_so_over_a_reload_until_it_is_enabled() -> None:
+async def test_a_drained_server_stays_so_over_a_reload_and_a_killed_worker() -> None:
     servers = ["http://127.0.0.1:1", "http://127.0.0.1:2"]
     pools = {"one": {"servers": servers, "connections": {"limit": 10}}}
     token = {"Authorization": f"Bearer {TOKEN}"}
@@ -79,6 +80,19 @@ async def test_a_drained_server_stays_so_over_a_reload_until_it_is_enabled() -> 
     async def drained(broker: RunningBroker) -> list[bool]:
         listed = (await broker.api("/pools"))["pools"]["one"]["servers"]
         return [each["draining"] for each in sorted(listed, key=lambda each: str(each["server"]))]
+
+    async def one_worker_anew(broker: RunningBroker) -> None:
+        """Kill the first worker of this host and wait until its successor answers. A server counts
+        as drained only when all workers say so."""
+        old, *_ = (await broker.api("/workers"))["workers"]
+        os.kill(old["pid"], signal.SIGKILL)
+        async with asyncio.timeout(30):
+            while True:
+                now = (await broker.api("/workers"))["workers"]
+                alive = [each["id"] for each in now if each["pid"] and each["answers"]]
+                if len(alive) == 2 and old["id"] not in alive:
+                    return
+                await asyncio.sleep(0.05)
 
     with running_broker(pools) as broker:
         async with aiohttp.ClientSession(headers=token) as session:
@@ -96,6 +110,10 @@ async def test_a_drained_server_stays_so_over_a_reload_until_it_is_enabled() -> 
             assert await drained(broker) == [False, True]
             assert (await reload(session, broker))[0] == 200
             assert await drained(broker) == [False, True]
+            await one_worker_anew(broker)
+            assert await drained(broker) == [False, True]
             await switch("enable")
+            assert await drained(broker) == [False, False]
+            await one_worker_anew(broker)
             assert await drained(broker) == [False, False]
         assert broker.stop() == 0, broker.log()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -507,6 +508,28 @@ async def test_a_drained_server_ends_its_work_and_gets_no_more(sticky: bool) -> 
         (back,) = [s for s in stage.gateway._pools["feed"].servers if s.name == old.address]
         assert back.is_open
         assert stage.gateway._pools["feed"].unsettled  # it comes back slowly
+
+
+async def test_a_server_drained_before_the_start_or_in_another_pool_gets_nothing() -> None:
+    async with Stage(servers=2) as stage:
+        cookie = stage.sessions.log_in("ada")
+        drained, used = stage.backends
+        stage.gateway.remember_drained({drained.address})
+        feed = stage.plan()
+        archive = replace(feed.pools["feed"], name="archive")
+        stage.gateway.replace(replace(feed, pools={**feed.pools, "archive": archive}))
+        for pool in ("feed", "archive"):
+            found = stage.gateway.statistics().pools[pool]
+            assert {each.name for each in found if each.draining} == {drained.address}
+        browser = await stage.browser()
+        for number in range(3):
+            await browser.send(get(cookie=cookie))
+            if not number:
+                wire = await used.connection()
+            await wire.head()
+            await wire.send(ok())
+            await browser.response()
+        assert not drained.accepted
 
 
 async def test_only_servers_of_applications_are_drained() -> None:

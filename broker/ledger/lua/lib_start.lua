@@ -6,3 +6,8 @@ grants.pass_time()
 local function wake(why)
   redis.call('PUBLISH', WAKE, why)
 end
+
+-- Appends to the audit trail, which nothing ever shortens: "civil time, version of the limits, entry".
+local function record_audit(entry, version)
+  return redis.call('RPUSH', K.prefix .. 'audit', wall_ms() .. ' ' .. version .. ' ' .. entry)
+end

@@ -1,5 +1,6 @@
 -- Replaces the limits document. ARGV: number it must replace (0: none), number the document says it
--- had, document, its extract for grants, for seats, longest lease in it (ms), first start (1 or 0).
+-- had, document, its extract for grants, for seats, longest lease in it (ms), first start (1 or 0),
+-- entry for the audit trail ('' for none).
 -- Returns {number, published (1 or 0)}.
 local current = tonumber(ledger.limits) or 0
 if current ~= tonumber(ARGV[1]) then return {current, 0} end
@@ -16,6 +17,7 @@ redis.call('SET', K.limits, ARGV[3])
 redis.call('SET', K.grant_limits, ARGV[4])
 redis.call('SET', K.seat_limits, ARGV[5])
 redis.call('HSET', K.meta, 'limits', number, 'lease', longest)
+if ARGV[8] ~= '' then record_audit(ARGV[8], number) end
 if ARGV[7] == '1' and ledger.known == '0' then grants.stop_learning() end
 seats.limits_changed()
 seats.run_calls()

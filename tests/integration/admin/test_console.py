@@ -46,7 +46,7 @@ async def address(tmp_path: Path) -> AsyncIterator[str]:
     hosts: set[str] = set()
     plan = AdminPlan("acme", TOKEN, cast("frozenset[str]", hosts), tmp_path)
     ledger = cast("Ledger", FakeLedger())
-    app = make_app(plan, ledger, ControlClient(), lambda: LIMITS, lambda: 0.0)
+    app = make_app(plan, ledger, ControlClient(), lambda _: LIMITS, lambda: 0.0, lambda: 0.0)
     async with TestServer(app) as server:
         hosts |= allowed_hosts([f"127.0.0.1:{server.port}"], [])
         yield f"http://127.0.0.1:{server.port}/console/"

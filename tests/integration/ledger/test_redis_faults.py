@@ -185,3 +185,30 @@ class TestRequirements:
         (fault,) = await faults(own_server.url)
         assert fault.severity == "fault"
         assert "reached" in fault.text or "used" in fault.text
+
+
+@pytest.mark.parametrize("connected", [True, False])
+async def test_who_calls_in_a_loop_hears_of_its_cancellation(
+    own_ledger: RedisLedger, own_server: RedisServer, connected: bool
+) -> None:
+    """At whatever step of a call it comes: one that is kept would leave a worker that never ends.
+    (redis-py sends with ``asyncio.wait_for``, which on Python 3.11 keeps some.)"""
+
+    async def call_for_ever(ledger: RedisLedger) -> None:
+        while True:
+            with contextlib.suppress(LedgerAway):
+                await ledger.usage()
+            await asyncio.sleep(0)
+
+    for steps in range(40):
+        ledger = own_ledger if connected else await redis_ledger(own_server.url)
+        calling = asyncio.create_task(call_for_ever(ledger))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        calling.cancel()
+        done, _ = await asyncio.wait({calling}, timeout=2)
+        calling.cancel()
+        if not connected:
+            await ledger.close()
+        assert done, f"cancelled after {steps} steps it goes on calling"
+        assert calling.cancelled()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from broker.errors import LedgerAway, Stale
-from broker.ledger.port import Ban, SessionRecord, Usage, WorkerView
+from broker.ledger.port import AuditEntry, Ban, SessionRecord, Usage, WorkerView
 from broker.policy.limits import LimitsDocument, PoolLimits, PopulationLimits, Share
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class FakeLedger:
         self.marked: list[tuple[str, str]] = []
         self.cleared: list[tuple[str, str]] = []
         self.published: list[LimitsDocument] = []
+        self.trail: list[AuditEntry] = []
 
     def _answer(self) -> None:
         if self.away:
@@ -116,10 +117,19 @@ class FakeLedger:
         self.revoked.append((kind, subject))
         return len(self.revoked)
 
-    async def publish(self, document: LimitsDocument, *, if_match: int) -> LimitsDocument:
+    async def record(self, entry: AuditEntry) -> int:
+        self._answer()
+        self.trail.append(entry)
+        return len(self.trail)
+
+    async def publish(
+        self, document: LimitsDocument, *, if_match: int, entry: AuditEntry | None = None
+    ) -> LimitsDocument:
         self._answer()
         if if_match != self.snapshot.limits.number:
             raise Stale("changed meanwhile")
+        if entry is not None:
+            self.trail.append(entry)
         numbered = replace(document, number=if_match + 1)
         self.published.append(numbered)
         return numbered

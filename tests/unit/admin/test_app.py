@@ -17,6 +17,7 @@ from broker.admin.app import make_app
 from broker.admin.plan import AdminPlan, allowed_hosts
 from broker.errors import ConfigurationError, NotFound, Refused
 from broker.ledger.port import WorkerView
+from broker.site.drained import DrainedServers
 from broker.telemetry.control import ControlClient, ControlServer, control_path
 from broker.telemetry.exposition import Exposition
 from broker.telemetry.traffic import Traffic
@@ -95,7 +96,14 @@ class Host:
         hosts: set[str] = set()
         plan = AdminPlan("acme", TOKEN, cast("frozenset[str]", hosts), self.run_dir, 600.0)
         ledger = cast("Ledger", self.ledger)
-        app = make_app(plan, ledger, ControlClient(), self.propose, lambda: self.now)
+        app = make_app(
+            plan,
+            ledger,
+            ControlClient(),
+            lambda _: self.propose(),
+            lambda: self.now,
+            lambda: 1_600_000_000.0,
+        )
         server = TestServer(app)
         self.client = await self._stack.enter_async_context(TestClient(server))
         hosts |= allowed_hosts([f"127.0.0.1:{server.port}"], ["admin.corp"])
@@ -311,6 +319,14 @@ class TestApi:
         }  # fmt: skip
         assert body["pools"]["wiki"]["servers"] == []
 
+    async def test_a_server_is_drained_when_all_workers_say_so(self, host: Host) -> None:
+        said = []
+        for name in ("worker-0", "worker-1"):
+            host.servers[name] = {**SERVER, "draining": True}
+            (server,) = (await host.ask("/api/v1/pools"))[1]["pools"]["feed"]["servers"]
+            said.append(server["draining"])
+        assert said == [False, True]
+
     @pytest.mark.parametrize("what", ["drain", "enable"])
     async def test_a_server_is_switched_on_every_worker(self, host: Host, what: str) -> None:
         body = {"server": SERVER["server"]}
@@ -319,6 +335,18 @@ class TestApi:
             200, {**body, "workers": ["worker-0", "worker-1"], "missing": []},
         )  # fmt: skip
         assert host.switched == [(f"{what}-server", SERVER["server"])] * 2
+        drained = DrainedServers(host.run_dir).names()
+        assert drained == ({SERVER["server"]} if what == "drain" else frozenset())
+
+    async def test_a_drained_server_that_no_pool_has_any_more_is_forgotten(
+        self, host: Host
+    ) -> None:
+        DrainedServers(host.run_dir).keep("http://gone:1", drained=True)
+        path, body = "/api/v1/servers/enable", {"server": "http://gone:1"}
+        status, answer = await host.ask(path, "POST", json=body)
+        assert (status, answer["workers"]) == (200, [])
+        assert DrainedServers(host.run_dir).names() == frozenset()
+        assert (await host.ask(path, "POST", json=body))[0] == 404
 
     async def test_a_worker_that_does_not_answer_is_named(self, host: Host) -> None:
         await host.controls["worker-1"].__aexit__(None, None, None)
@@ -330,6 +358,7 @@ class TestApi:
         path = "/api/v1/servers/drain"
         status, answer = await host.ask(path, "POST", json={"server": "http://nowhere:1"})
         assert (status, answer["detail"]) == (404, "no pool has a server http://nowhere:1")
+        assert DrainedServers(host.run_dir).names() == frozenset()
         for body in ({}, {"server": 7}, {"server": "x", "more": 1}):
             assert (await host.ask(path, "POST", json=body))[0] == 400
         assert not host.switched

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ import yaml
 from broker.cli.main import main
 from broker.cli.probes import _descriptors, _expiry, _folders, _listener_certificates
 from broker.configuration import load
+from broker.gateway.certificates import read_chain
 from tests.unit.configuration.test_faults import KEYS, valid
 
 if TYPE_CHECKING:
@@ -84,13 +86,20 @@ def test_a_key_of_another_certificate(settings: Settings, tmp_path: Path) -> Non
 
 
 def test_an_expired_certificate(tmp_path: Path) -> None:
-    from datetime import UTC, datetime
-
     leaf = trustme.CA().issue_cert("home.test", not_after=datetime(2020, 1, 1, tzinfo=UTC))
     leaf.cert_chain_pems[0].write_to_path(tmp_path / "old.pem")
-    finding = _expiry("listener", tmp_path / "old.pem")
+    finding = _expiry("listener", read_chain(tmp_path / "old.pem"))
     assert finding.level == "fault"
-    assert "has expired on 2020-01-01" in finding.text
+    assert "of home.test has expired on 2020-01-01" in finding.text
+
+
+def test_an_authority_in_between_that_has_expired(tmp_path: Path) -> None:
+    """Clients refuse the whole chain."""
+    between = tmp_path / "chain.pem"
+    trustme.CA().issue_cert("home.test").cert_chain_pems[0].write_to_path(between)
+    old = trustme.CA().issue_cert("between", not_after=datetime(2020, 1, 1, tzinfo=UTC))
+    old.cert_chain_pems[0].write_to_path(between, append=True)
+    assert _expiry("listener", read_chain(between)).level == "fault"
 
 
 def test_descriptors_say_how_many_exchanges_they_allow(

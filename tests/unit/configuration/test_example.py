@@ -30,7 +30,7 @@ def example(tmp_path: Path) -> Path:
     path = tmp_path / "config.yaml"
     path.write_text((CONFIG / "example.yaml").read_text("utf-8"), "utf-8")
     (tmp_path / "tls").mkdir()
-    for name in ("example.com.pem", "example.com.key", "directory-ca.pem"):
+    for name in ("example.com.pem", "example.com.key", "directory-ca.pem", "internal-ca.pem"):
         (tmp_path / "tls" / name).touch()
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "directory").write_text("a password\n", "utf-8")

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from broker.errors import ProtocolViolation
-from broker.gateway.proxy_protocol import SIGNATURE, ProxyHeader
+from broker.gateway.proxy_protocol import SIGNATURE, ProxyHeader, crc32c
 
 
 def binary(command: int, family: int, payload: bytes) -> bytes:
@@ -20,6 +20,14 @@ def pair(source: str, destination: str) -> bytes:
 
 FOUR = pair("192.0.2.7", "10.0.0.1")
 SIX = pair("2001:db8::7", "2001:db8::1")
+
+
+def checked(family: int, payload: bytes, *, after: bytes = b"", wrong: int = 0) -> bytes:
+    """A header with a checksum among its extensions."""
+    plain = binary(0x21, family, payload + b"\x03\x00\x04" + bytes(4) + after)
+    value = (crc32c(plain) ^ wrong).to_bytes(4, "big")
+    at = len(plain) - len(after) - 4
+    return plain[:at] + value + plain[at + 4 :]
 
 
 def read(data: bytes, most: int) -> tuple[str | None, bytes]:
@@ -46,6 +54,9 @@ def read(data: bytes, most: int) -> tuple[str | None, bytes]:
         (binary(0x21, 0x11, FOUR), "192.0.2.7"),
         (binary(0x21, 0x11, FOUR + b"\x04\x00\x01x"), "192.0.2.7"),
         (binary(0x21, 0x21, SIX), "2001:db8::7"),
+        (checked(0x11, FOUR), "192.0.2.7"),
+        (checked(0x21, SIX + b"\xea\x00\x03vpc", after=b"\x04\x00\x00"), "2001:db8::7"),
+        (binary(0x20, 0x11, FOUR + b"\x03\x00\x04nope"), None),
         (binary(0x21, 0x00, b""), None),
         (binary(0x20, 0x00, b""), None),
         (binary(0x20, 0x11, FOUR), None),
@@ -79,9 +90,30 @@ def test_the_source_and_nothing_of_what_follows(data: bytes, source: str | None,
         binary(0x21, 0x11, FOUR[:-1]),
         binary(0x21, 0x21, FOUR),
         binary(0x20, 0x00, b"\0" * 2049),
+        checked(0x11, FOUR, wrong=1),
+        checked(0x21, SIX, wrong=1 << 31),
+        checked(0x11, FOUR, after=b"\x03\x00\x04\0\0\0\0"),
+        binary(0x21, 0x11, FOUR + b"\x03\x00\x03abc"),
+        binary(0x21, 0x11, FOUR + b"\x04\x00\x02x"),
+        binary(0x21, 0x11, FOUR + b"\x04\x00"),
     ],
 )
 def test_anything_else_is_refused(data: bytes) -> None:
     for most in (1, 4096):
         with pytest.raises(ProtocolViolation):
             read(data, most)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (bytes(32), 0x8A9136AA),
+        (b"\xff" * 32, 0x62A8AB43),
+        (bytes(range(32)), 0x46DD794E),
+        (bytes(reversed(range(32))), 0x113FDB5C),
+        (b"123456789", 0xE3069283),
+    ],
+)
+def test_the_published_checksums(data: bytes, expected: int) -> None:
+    """RFC 3720 B.4, and the check value of the catalogue of CRCs."""
+    assert crc32c(data) == expected
