@@ -14,6 +14,7 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from broker.directory.evenness import Evenness
 from broker.directory.line import AWAY, WRONG, Line
 from broker.directory.plan import DirectoryPlan, parse_server
 from broker.directory.port import open_gate
@@ -27,6 +28,7 @@ from broker.errors import ConfigurationError, DirectoryAway, PasswordRefused, Wr
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from broker.directory.evenness import Kind
     from broker.directory.line import Found
     from broker.directory.port import Employee, Gate
 
@@ -56,6 +58,7 @@ class LdapDirectory:
             [Line(plan, order, context, clock) for _ in range(plan.threads)], plan.queue
         )
         self._turns = Turns(LOGINS_PER_NAME)
+        self._evenness = Evenness()
 
     async def login(
         self, username: str, password: str, gate: Gate = open_gate, *, preferred: bool = False
@@ -70,18 +73,27 @@ class LdapDirectory:
             found, left = await self._find(typed, preferred=preferred)
         name = typed if found is None else found.name or found.entry.dn
         await gate(name)
-        async with (
-            self._in_time(left) as limit,
-            self._turns.turn(("employee", name), preferred=preferred),
-        ):
-            if self._direct:
-                return await self._talk(
-                    limit, lambda line: line.admit_directly(typed, password), first=True
-                )
-            if found is None:
-                await self._talk(limit, lambda line: line.pretend(password), first=True)
-                raise WrongPassword(WRONG)
-            return await self._talk(limit, lambda line: line.admit(found, password), first=True)
+        began = asyncio.get_running_loop().time()
+        try:
+            async with (
+                self._in_time(left) as limit,
+                self._turns.turn(("employee", name), preferred=preferred),
+            ):
+                began = asyncio.get_running_loop().time()
+                if self._direct:
+                    return await self._talk(
+                        limit, lambda line: line.admit_directly(typed, password), first=True
+                    )
+                if found is None:
+                    await self._talk(limit, lambda line: line.pretend(password), first=True)
+                    raise WrongPassword(WRONG)
+                return await self._talk(limit, lambda line: line.admit(found, password), first=True)
+        except WrongPassword:
+            # No thread and no place is held any more.
+            took = asyncio.get_running_loop().time() - began
+            kind: Kind = "nobody" if found is None else "wrong"
+            await asyncio.sleep(self._evenness.hold_back(kind, took))
+            raise
 
     async def change_password(
         self, username: str, old: str, new: str, gate: Gate = open_gate, *, preferred: bool = False

@@ -12,6 +12,7 @@ from ldap3.utils.dn import escape_rdn
 from broker.directory.plan import DirectoryPlan
 from broker.errors import AccountRefused, PasswordExpired, PasswordRefused, WrongPassword
 from broker.policy.populations import normal_dn
+from tests.integration.directory.test_faults import apart
 from tests.support import samba_server
 from tests.support.samba_server import (
     BASE_DN,
@@ -55,6 +56,7 @@ STATES: dict[str, tuple[int, dict[str, object]]] = {
     "must.change.2": (NORMAL, {"pwdLastSet": "0"}),
     "expired": (NORMAL, {}),
     "locked": (NORMAL + FOR_EVER, {}),
+    "timed": (NORMAL + FOR_EVER, {}),
     "changes": (NORMAL + FOR_EVER, {}),
 }
 
@@ -115,7 +117,6 @@ def _people(connection: Any) -> None:
     set_to(
         BASE_DN,
         minPwdAge="0",
-        lockoutThreshold=LOCK_AFTER,
         lockoutDuration=str(-30 * 60 * 10_000_000),
         lockOutObservationWindow=str(-30 * 60 * 10_000_000),
         pwdHistoryLength="2",
@@ -227,6 +228,21 @@ async def test_why_an_account_is_refused_is_told_to_its_owner(
         await directory.login(name, "wrong")
 
 
+@pytest.fixture
+def lock_out(samba: SambaServer) -> Iterator[None]:
+    """LOCK_AFTER wrong passwords lock an account."""
+    administrator: Any = samba.administrator()
+
+    def set_to(tries: int) -> None:
+        administrator.modify(BASE_DN, {"lockoutThreshold": [(ldap3.MODIFY_REPLACE, [tries])]})
+
+    set_to(LOCK_AFTER)
+    yield
+    set_to(0)
+    administrator.unbind()
+
+
+@pytest.mark.usefixtures("lock_out")
 async def test_an_account_locked_by_others_is_told_to_anybody(directory: LdapDirectory) -> None:
     for _ in range(LOCK_AFTER):
         with pytest.raises(WrongPassword):
@@ -283,3 +299,9 @@ async def test_a_directory_that_changes_no_passwords_says_so(
 
 async def test_the_probe_is_content(directory: LdapDirectory) -> None:
     await directory.probe()
+
+
+async def test_no_match_and_wrong_password_take_the_same_time(
+    make: Callable[..., LdapDirectory],
+) -> None:
+    assert await apart(make(threads=1), "timed") < 0.005

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,6 +41,7 @@ class Script:
         self.most_at_once = 0
         self.cuts: list[bool] = []
         self.linger = 0.0
+        self.pretending = 0.0
         self.company = threading.Event()
         self.lock = threading.Lock()
 
@@ -77,6 +80,7 @@ class ScriptedLine:
 
     def pretend(self, password: str) -> None:
         self.script.log.append(f"pretend {password}")
+        time.sleep(self.script.pretending)
 
     def close(self) -> None:
         pass
@@ -285,3 +289,22 @@ async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize(("linger", "pretending"), [(0.05, 0.0), (0.0, 0.05)])
+async def test_who_exists_cannot_be_told_by_the_time(
+    make: Callable[..., LdapDirectory], script: Script, linger: float, pretending: float
+) -> None:
+    """A directory that takes its time for one of the two, whichever."""
+    directory = make()
+    script.linger, script.pretending = linger, pretending
+    took: dict[str, list[float]] = {"anna": [], "nobody": []}
+    for _ in range(15):
+        for name, times in took.items():
+            began = time.monotonic()
+            with pytest.raises(WrongPassword):
+                await directory.login(name, "wrong")
+            times.append(time.monotonic() - began)
+    # The first of each kind cannot know yet.
+    medians = [statistics.median(times[3:]) for times in took.values()]
+    assert abs(medians[0] - medians[1]) < 0.02, "without holding back it would be 0.05"
