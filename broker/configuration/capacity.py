@@ -109,7 +109,13 @@ def _population_rule(at: Path, population: Population, directory: DirectorySetti
                 (*at, "attributes", attribute),
                 "is never read: add it to directory.attributes",
             )
-    if population.groups and directory.group_attribute is None and directory.group_base is None:
+    read = (
+        directory.group_attribute is not None
+        or directory.group_base is not None
+        or directory.nested_groups == "matching_rule"
+        or directory.primary_group
+    )
+    if population.groups and not read:
         yield (
             (*at, "groups"),
             "groups are never read: give directory.group_attribute or directory.group_base",

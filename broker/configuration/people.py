@@ -34,6 +34,12 @@ def directory(draft: Draft) -> Found:
         yield ("directory", "password_change"), "needs directory.bind_dn"
     if directory.password_change == "active_directory" and directory.clear_text:
         yield ("directory", "password_change"), "is done over TLS only: not with clear_text: true"
+    if (
+        directory.nested_groups == "recursive"
+        and directory.group_attribute is None
+        and directory.group_base is None
+    ):
+        yield ("directory", "nested_groups"), "needs group_attribute or group_base to follow groups"
     if directory.group_base is not None and "{dn}" not in directory.group_filter:
         yield ("directory", "group_filter"), "should hold {dn}"
     if directory.bind_dn and directory.bind_password is None:

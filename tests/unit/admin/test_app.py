@@ -413,6 +413,12 @@ class TestApi:
             ("employee", "amina"), ("session", "s1"), ("population", "sales"), ("everybody", ""),
         ]  # fmt: skip
         assert host.ledger.marked == marked
+        assert [(each.action, each.subject) for each in host.ledger.trail] == [
+            ("refreshed", "sessions of employee amina"),
+            ("refreshed", "sessions of session s1"),
+            ("refreshed", "sessions of population sales"),
+            ("refreshed", "sessions of everybody"),
+        ]
         for wrong in (
             {}, {"employee": ""}, {"employee": 3}, {"everybody": "yes"}, {"other": "x"},
             {"employee": "a", "session": "b"},
@@ -459,6 +465,10 @@ class TestApi:
         for query in ("", "all=no", "employee=", "address=x", "employee=a&all=yes"):
             assert (await host.ask(f"/api/v1/bans?{query}", "DELETE"))[0] == 400, query
         assert host.ledger.cleared == cleared
+        assert [(each.action, each.subject) for each in host.ledger.trail][:2] == [
+            ("cleared", "bans of employee am ina"),
+            ("cleared", "bans of address 2001:db8::7"),
+        ]
 
     async def test_reload(self, host: Host) -> None:
         assert await host.ask("/api/v1/reload", "POST") == (
