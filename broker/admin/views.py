@@ -67,7 +67,8 @@ def waiting(usage: Usage) -> Json:
 
 def workers(host: HostState, usage: Usage | None, known: Sequence[WorkerView]) -> Json:
     """Every worker of the site that the ledger knows, and those of this host that it does not know
-    (yet). ``pid``, ``slot``, ``restarts``, ``answers``: known for this host only, null elsewhere.
+    (yet). ``pid``, ``slot``, ``restarts``, ``answers``, ``steward``: known for this host only, null
+    elsewhere.
     ``acknowledged``: number of the limits it has; ``version``: that of the limits in force.
     """
     children = {key: child for key, child in host.children().items() if child["kind"] == "worker"}
@@ -160,6 +161,7 @@ def _worker(
         "restarts": child["restarts"] if child else None,
         "started": child["started"] if child else None,
         "answers": child["name"] in host.workers if child else None,
+        "steward": host.workers.get(child["name"], {}).get("steward") if child else None,
         "acknowledged": view.limits_known if view else None,
         "digest": view.digest if view else None,
         "silent_seconds": silent,

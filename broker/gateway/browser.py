@@ -66,7 +66,9 @@ class Doorway(Protocol):
 
     def begin(self, browser: BrowserConnection, head: RequestHead) -> None: ...
 
-    def broken(self, browser: BrowserConnection, error: ProtocolViolation) -> None: ...
+    def broken(
+        self, browser: BrowserConnection, error: ProtocolViolation, method: bytes
+    ) -> None: ...
 
 
 class BrowserConnection(Connection):
@@ -143,6 +145,9 @@ class BrowserConnection(Connection):
         phase = self.phase
         if phase == HEAD and self._pending is None:
             self._read_head(data)
+        elif phase == TUNNEL:
+            if self.party is not None:
+                self.party.body(data, False)
         else:
             self._take(phase, data)
 
@@ -150,6 +155,7 @@ class BrowserConnection(Connection):
         self.was_half_closed = True
         if self.phase == QUIET and self.party is not None and not self._tls:
             return self.party.half_closed()
+        self.flush()  # an answer given in this turn still goes out before the loop closes
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -186,7 +192,8 @@ class BrowserConnection(Connection):
         if self._full or self.phase == DISCARD:
             self.abort()
         elif self.phase == HEAD and self._pending is not None:
-            self.refuse(ProtocolViolation("the head did not arrive in time", 408))
+            error = ProtocolViolation("the head did not arrive in time", 408)
+            self.refuse(error, self._pending)
         elif self.phase == HEAD and self._fields is not None and self.ground.rest == REST:
             self._fields = None  # idle for a while: what was kept for the next request goes
             self.ground.deadlines.watch(self, now + self.ground.door.keep_alive - REST)
@@ -221,9 +228,12 @@ class BrowserConnection(Connection):
         try:
             if end > self.ground.door.head_limit:
                 raise ProtocolViolation("the head is too large", 431)
-            head = self.ground.reader.request(data[:end], self._fields)
+            # Who stands behind a proxy is found out from the fields and the peer, not shared.
+            known = self._fields
+            first = known is None and not self.behind_proxy
+            head = self.ground.reader.request(data[:end], known, first=first)
         except ProtocolViolation as error:
-            self.refuse(error)
+            self.refuse(error, data)
             return
         self._early = False
         self.due = NEVER
@@ -254,17 +264,18 @@ class BrowserConnection(Connection):
         elif len(data) > door.head_limit:
             error = ProtocolViolation("the head is too large", 431)
         if error is not None:
-            self.refuse(error)
+            self.refuse(error, data)
             return
         if self._pending is None:
             self.ground.deadlines.watch(self, self.ground.clock() + door.head_timeout)
             self._pending = bytearray(data)
 
-    def refuse(self, error: ProtocolViolation) -> None:
-        """The stream cannot be understood from here on: one answer, then the end."""
+    def refuse(self, error: ProtocolViolation, data: bytes | bytearray) -> None:
+        """The stream cannot be understood from ``data`` on: one answer, then the end."""
+        method = b"HEAD" if data.startswith(b"HEAD ") else b"-"
         self._pending = None
         self.phase = QUIET
-        self._doorway.broken(self, error)
+        self._doorway.broken(self, error, method)
 
     # --- everything that is not a whole head in one piece
 
@@ -295,8 +306,6 @@ class BrowserConnection(Connection):
                 self._end_body(after)
             if body or after is not None:
                 self._give(body, last=after is not None)
-        elif phase == TUNNEL:
-            self._give(data, last=False)
         elif phase == HEAD:
             self._more_head(data)
         elif phase == QUIET:
@@ -404,7 +413,8 @@ class BrowserConnection(Connection):
         self.party = None
         if self.phase == CLOSED:
             return
-        if not body_done:
+        unread = self._stopped & PIPELINED and not self.was_half_closed
+        if not body_done or (unread and not reusable):
             self._discard()
             return
         if not reusable or self.was_half_closed:
@@ -435,8 +445,9 @@ class BrowserConnection(Connection):
         return self._pending is not None and self.phase != HEAD
 
     def _discard(self) -> None:
-        """Answered before the body was here. To close now could reset the connection under the
-        answer (RFC 9112 9.6), so a little of the body is read and thrown away first."""
+        """Answered before the body was here, or with more requests behind it that will not be
+        served. To close with bytes unread would reset the connection under the answer (RFC 9112
+        9.6), so a little is read and thrown away first."""
         self.phase = DISCARD
         self._chunks = None
         self._left = self.ground.door.discard_limit

@@ -12,6 +12,7 @@ refuses, this must refuse. No I/O here, no knowledge of hosts or routes.
 from __future__ import annotations
 
 import re
+from copy import copy
 from typing import TYPE_CHECKING, Final
 
 from broker.errors import ProtocolViolation
@@ -41,25 +42,26 @@ STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t\x20-\x
 BROKEN_NEWLINE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
 MOST_DIGITS: Final = 18  # a length beyond 10**18 is no length
 MOST_STATUS_LINES: Final = 1024
+MOST_LENGTHS: Final = 4096
+MOST_RECENT: Final = 512  # fields of new connections that are remembered, some 3 KiB each
 
 
 class Fields:
     """Everything of a request head but its first two words; never changed once it is read.
 
-    ``block`` is what it was read from, ``tail`` the same to the end of the head. ``lines`` are the
-    fields to forward, as they came and without CRLF; Host, framing, hop-by-hop, reserved and cookie
-    fields are not among them.
+    ``tail`` is what it was read from, to the end of the head. ``lines`` are the fields to forward,
+    as they came and without CRLF; Host, framing, hop-by-hop, reserved and cookie fields are not
+    among them.
     ``length`` is None when there is no Content-Length; ``chunked`` excludes it. ``keep_alive`` is
     the browser's wish. ``traceparent`` is None when missing or repeated. ``split``, ``passed``
     and ``client`` are filled by those who need them, so that it is done once for the same fields.
     """
 
-    __slots__ = ("block", "chunked", "client", "cookies", "expects", "framed", "host", "keep_alive",
+    __slots__ = ("chunked", "client", "cookies", "expects", "framed", "host", "keep_alive",
                  "length", "lines", "minor", "passed", "split", "tail", "traceparent", "tracestate",
                  "upgrade")  # fmt: skip
 
     def __init__(self, block: bytes, minor: int) -> None:
-        self.block = block
         self.tail = block + b"\r\n\r\n"
         self.minor = minor
         self.host = b""
@@ -78,6 +80,11 @@ class Fields:
         self.client: str | None = None
 
     @property
+    def block(self) -> bytes:
+        """``tail`` without the end of the head."""
+        return self.tail[:-4]
+
+    @property
     def has_body(self) -> bool:
         return self.chunked or bool(self.length)
 
@@ -88,6 +95,11 @@ class Fields:
             if found.lower() == name:
                 return value.strip(b" \t")
         return None
+
+    def only(self, name: bytes) -> bytes | None:
+        """The same; None too when there are several, of which others may believe another one."""
+        several = sum(line.partition(b":")[0].lower() == name for line in self.lines) > 1
+        return None if several else self.field(name)
 
 
 class RequestHead:
@@ -103,18 +115,22 @@ class RequestHead:
 
 
 class ResponseHead:
-    """One response head. ``reason`` is what follows the version (``200 OK``). ``lines`` as above;
-    ``own_cookies`` are Set-Cookie lines that plant a ``__Host-broker...`` cookie."""
+    """One response head. ``start`` is our status line (``HTTP/1.1 200 OK``). ``lines`` as above;
+    ``own_cookies`` are Set-Cookie lines that plant a ``__Host-broker...`` cookie;
+    ``length_line``: our Content-Length, when there is a ``length``. ``dated``: there is a Date
+    among ``lines``."""
 
-    __slots__ = ("chunked", "keep_alive", "length", "lines", "own_cookies", "reason", "status",
-                 "upgrade")  # fmt: skip
+    __slots__ = ("chunked", "dated", "keep_alive", "length", "length_line", "lines", "own_cookies",
+                 "start", "status", "upgrade")  # fmt: skip
 
-    def __init__(self, minor: int, status: int, reason: bytes, lines: list[bytes]) -> None:
+    def __init__(self, minor: int, status: int, start: bytes, lines: list[bytes]) -> None:
         self.status = status
-        self.reason = reason
+        self.start = start
         self.lines = lines
         self.own_cookies: list[bytes] | None = None
+        self.dated = True
         self.length: int | None = None
+        self.length_line = b""
         self.chunked = False
         self.keep_alive = minor == 1
         self.upgrade: bytes | None = None
@@ -130,16 +146,33 @@ class HeadReader:
         self._request_lines = Lines(REQUEST_KINDS)
         self._response_lines = Lines(RESPONSE_KINDS)
         self._status_lines: dict[bytes, tuple[int, int, bytes]] = {}
+        self._lengths: dict[bytes, tuple[int, bytes]] = {}
+        self._young: dict[bytes, Fields] = {}
+        self._old: dict[bytes, Fields] = {}
 
-    def request(self, data: bytes, known: Fields | None = None) -> RequestHead:
+    def age(self) -> None:
+        """Forget the fields that no new connection has brought since the call before last: browsers
+        open six connections at once, and the same ones again when they were closed."""
+        self._old, self._young = self._young, {}
+
+    def request(
+        self, data: bytes, known: Fields | None = None, *, first: bool = False
+    ) -> RequestHead:
         """``data`` is the head without its last empty line; ``known``: the fields of the request
-        before. Raises ProtocolViolation. The target is looked at only as far as its form goes:
-        its characters are for ``paths``."""
+        before; ``first``: there was none on this connection, but another may have brought the
+        same. Raises ProtocolViolation. The target is looked at only as far as its form goes: its
+        characters are for ``paths``."""
         method, _, rest = data.partition(b" ")
         target, _, rest = rest.partition(b" ")
         if len(target) + len(method) > self._target_limit:
             raise ProtocolViolation("the request line is too long", 414)
-        if known is None or rest != known.block:
+        if first:
+            known = self._young.get(rest) or self._old.get(rest)
+            if known is None:
+                known = self._fields(rest)
+                if len(self._young) < MOST_RECENT:
+                    self._young[rest] = known
+        elif known is None or len(rest) + 4 != len(known.tail) or not known.tail.startswith(rest):
             known = self._fields(rest)
         if method != b"GET" and (method == b"CONNECT" or not METHOD.fullmatch(method)):
             raise ProtocolViolation("a method that is not served here")
@@ -269,6 +302,10 @@ class HeadReader:
                 fields.cookies = None
             if b"expect" in named:
                 fields.expects = False
+            if b"traceparent" in named:
+                fields.traceparent = None
+            if b"tracestate" in named:
+                fields.tracestate = None
 
     def response(self, data: bytes) -> ResponseHead:
         """``data`` is the head without its last empty line. Raises ProtocolViolation (502)."""
@@ -278,6 +315,8 @@ class HeadReader:
         if len(lines) > 2 * self._header_count:
             raise ProtocolViolation("too many header fields", 502)
         head = ResponseHead(*start, lines)
+        if b"\r\nDate:" not in data and b"\r\ndate:" not in data.lower():
+            head.dated = False
         known = self._response_lines
         forwarded, kinds = known.forwarded, known.known
         special: list[tuple[int, bytes]] | None = None
@@ -290,7 +329,7 @@ class HeadReader:
                     continue
                 lines.remove(line)
                 if kind == LENGTH and head.length is None:
-                    head.length = read_length(line[15:].strip(b" \t"))
+                    head.length, head.length_line = self._lengths.get(line) or self._length(line)
                 elif kind == ALIVE:
                     head.keep_alive = True
                 elif kind != DROP:
@@ -308,10 +347,19 @@ class HeadReader:
         match = STATUS_LINE.fullmatch(line)
         if match is None:
             raise ProtocolViolation("not a status line (RFC 9112 4)", 502)
-        start = (int(match[1]), int(match[2]), match[2] + b" " + (match[3] or b""))
+        ours = b"HTTP/1.1 " + match[2] + b" " + (match[3] or b"")
+        start = (int(match[1]), int(match[2]), ours)
         if len(self._status_lines) < MOST_STATUS_LINES:
             self._status_lines[line] = start
         return start
+
+    def _length(self, line: bytes) -> tuple[int, bytes]:
+        length = read_length(line[15:].strip(b" \t"))
+        found = length, b"Content-Length: %d" % length
+        if len(self._lengths) >= MOST_LENGTHS:
+            self._lengths.clear()
+        self._lengths[line] = found
+        return found
 
     @staticmethod
     def _settle_response(head: ResponseHead, special: list[tuple[int, bytes]], minor: int) -> None:
@@ -344,6 +392,24 @@ class HeadReader:
                 head.lines = [x for x in head.lines if x.partition(b":")[0].lower() not in named]
         if b"upgrade" not in options:
             head.upgrade = None
+
+
+def forwards_left(fields: Fields) -> int | None:
+    """Max-Forwards of an OPTIONS request (RFC 9110 7.6.2); None: not said, or no number."""
+    value = fields.field(b"max-forwards")
+    return int(value) if value is not None and value.isdigit() and len(value) < 10 else None
+
+
+def forwarded_once(fields: Fields, left: int) -> Fields:
+    """The same fields with ``left`` in place of what Max-Forwards says. A copy: the browser's next
+    request may repeat them."""
+    counted = copy(fields)
+    counted.lines = [
+        b"Max-Forwards: %d" % left if line[:13].lower() == b"max-forwards:" else line
+        for line in fields.lines
+    ]
+    counted.passed = None
+    return counted
 
 
 def connection_options(value: bytes) -> list[bytes]:

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Final, TypeVarTuple, Unpack
 from broker.errors import BrokerError, LedgerAway, LedgerLearning, ProtocolViolation
 from broker.gateway import answers, forwarded, route
 from broker.gateway.browser import EARLY, PRESSURE
-from broker.gateway.http1 import Fields, RequestHead
+from broker.gateway.http1 import Fields, RequestHead, forwarded_once, forwards_left
 from broker.gateway.identify import is_navigation, split_cookies
 from broker.gateway.relay import (
     ENDED,
@@ -89,6 +89,7 @@ FALLBACK: Final = {
 }
 
 MOST_ATTEMPTS: Final = 3
+NOBODY: Final[frozenset[Server]] = frozenset()
 
 _log = logging.getLogger(__name__)
 
@@ -152,6 +153,11 @@ class Journey:
         if head.method == b"TRACE":  # it would show the browser the identity we inject
             exchange.answer(answers.NOT_ALLOWED)
             return
+        if head.method == b"OPTIONS" and (left := forwards_left(fields)) is not None:
+            if not left:  # RFC 9110 7.6.2: we are its last recipient
+                self._plain(exchange, 200, b"")
+                return
+            head.fields = fields = forwarded_once(fields, left - 1)
         if fields.cookies is not None:
             cookies = fields.split
             if cookies is None:
@@ -173,7 +179,7 @@ class Journey:
             exchange.keep = False
             exchange.answer(answers.TOO_LARGE)
             return
-        if head.upgrade is not None and fields.field(b"origin") not in found.origins:
+        if head.upgrade is not None and fields.only(b"origin") not in found.origins:
             exchange.answer(answers.WRONG_ORIGIN)
             return
         exchange.route = found
@@ -192,11 +198,12 @@ class Journey:
         if address != browser.address:
             browser.speak_for(address)
 
-    def broken(self, browser: BrowserConnection, error: ProtocolViolation) -> None:
-        """Not a request at all: one answer, one line in the log, the end."""
+    def broken(self, browser: BrowserConnection, error: ProtocolViolation, method: bytes) -> None:
+        """Not a request at all: one answer, one line in the log, the end. ``method``: what it seems
+        to have been, for the answer to a HEAD has no body whatever was wrong with it."""
         if browser.behind_proxy:  # the client of the request before has nothing to do with it
             browser.speak_for(browser.peer)
-        nothing = RequestHead(b"-", b"-", Fields(b"", 1))
+        nothing = RequestHead(method, b"-", Fields(b"", 1))
         exchange = Exchange(self, browser, nothing, self.ground.clock())
         browser.party = exchange
         exchange.body_done = False
@@ -301,9 +308,7 @@ class Journey:
         if exchange.session is not None and exchange.cookie is not None:
             exchange.renewal = self.sessions.renewal(exchange.session, exchange.cookie, now)
         session = exchange.session
-        server = pool.choose(
-            now, exchange.avoid or frozenset(), None if session is None else session.id
-        )
+        server = pool.choose(now, exchange.avoid or NOBODY, None if session is None else session.id)
         if server is None and pool.can_choose(exchange.avoid):
             retry_after = self.ground.random.randint(1, 4)
             exchange.answer(answers.NO_CONNECTION, retry_after=retry_after)

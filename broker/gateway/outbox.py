@@ -23,14 +23,18 @@ MANY: Final = 16  # pieces of one connection that are kept: one turn may read 2 
 class Outbox:
     """Connections that have something to send in this turn."""
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("_loop", "_waiting")
 
     def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: list[Connection] = []
 
     def add(self, connection: Connection) -> None:
         if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._flush)
+            loop = self._loop
+            if loop is None:
+                loop = self._loop = asyncio.get_running_loop()
+            loop.call_soon(self._flush)
         self._waiting.append(connection)
 
     def _flush(self) -> None:

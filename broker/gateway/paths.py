@@ -14,6 +14,8 @@ TARGET_BYTES: Final = bytes(sorted(set(range(0x21, 0x7F)) - set(b'#"<>\\')))
 UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_~")
 PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})?")
 ENCODED_TWICE: Final = re.compile(rb"%25[0-9A-Fa-f]{2}")
+# A dot segment to a server that decodes %2F first, or drops what follows ``;`` first; a name to us.
+DISGUISED: Final = re.compile(rb"/\.\.?(?:%2F|;)|%2F\.\.?(?:/|%2F|;|\Z)")
 REFUSED: Final = {
     0x00: "an encoded NUL",
     0x2E: "an encoded dot",
@@ -26,7 +28,8 @@ def canonical(target: bytes, *, encoded_slash: bool = False) -> tuple[bytes, byt
 
     Dot segments are resolved, percent-encoded unreserved characters decoded, hex digits put in
     upper case. Raises ProtocolViolation for encoded slash (unless ``encoded_slash``), backslash,
-    NUL or dot, for double encoding, for ``//`` at the start and for bytes that are no URI's.
+    NUL or dot, for double encoding, for dot segments that only some servers see, for ``//`` at the
+    start and for bytes that are no URI's.
     """
     if target.translate(None, TARGET_BYTES):
         raise ProtocolViolation("a character that no request target has (RFC 3986 2)")
@@ -39,8 +42,12 @@ def canonical(target: bytes, *, encoded_slash: bool = False) -> tuple[bytes, byt
         # Looked at afterwards: the digits may have been encoded themselves.
         if ENCODED_TWICE.search(path):
             raise ProtocolViolation("a path encoded twice")
+        if b"%2F." in path and DISGUISED.search(path):
+            raise ProtocolViolation("a dot segment in disguise (RFC 3986 3.3)")
         simple = False
     if b"/." in path:
+        if DISGUISED.search(path):
+            raise ProtocolViolation("a dot segment in disguise (RFC 3986 3.3)")
         path = without_dot_segments(path)
         if path.startswith(b"//"):
             raise ProtocolViolation("a path that could be an authority (RFC 3986 3.3)")

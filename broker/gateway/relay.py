@@ -268,8 +268,10 @@ class Exchange:
             self.partial = b""
         while True:
             end = data.find(b"\r\n\r\n")
+            if (len(data) if end < 0 else end) > LONGEST_RESPONSE_HEAD:
+                raise ProtocolViolation("the response's head is too large", 502)
             if end < 0:
-                if len(data) > LONGEST_RESPONSE_HEAD or broken_newline(data):
+                if broken_newline(data):
                     raise ProtocolViolation("not a response head", 502)
                 self.partial = data
                 return
@@ -289,8 +291,7 @@ class Exchange:
     def _interim(self, head: ResponseHead) -> None:
         if self.head.fields.minor == 0 or (head.status == 100 and not self.head.fields.expects):
             return
-        lines = b"\r\n".join((b"HTTP/1.1 " + head.reason, *head.lines, b"\r\n"))
-        self.browser.write(lines)
+        self.browser.write(b"\r\n".join((head.start, *head.lines, b"\r\n")))
         if self.browser.is_full:
             self.browser_full()
 
@@ -298,14 +299,12 @@ class Exchange:
         """101: both sides speak something else from here on (RFC 9110 15.2.2)."""
         if self.head.upgrade is None or head.upgrade != self.head.upgrade:
             raise ProtocolViolation("a switch nobody asked for", 502)
-        lines = (b"HTTP/1.1 " + head.reason, *head.lines, b"Connection: Upgrade",
-                 b"Upgrade: websocket")  # fmt: skip
-        parts = [b"\r\n".join(lines), b"\r\n"]
-        self._own_lines(head, parts)
-        parts += (b"\r\n", early)
+        lines = [head.start, *head.lines, b"Connection: Upgrade", b"Upgrade: websocket"]
+        self._own_lines(head, lines)
+        lines += (b"", early)
         self.status = 101
         self.sent += len(early)
-        self.browser.write(b"".join(parts))
+        self.browser.write(b"\r\n".join(lines))
         self.journey.move(self, TUNNEL)
         self.journey.tunnel(self)
 
@@ -322,24 +321,24 @@ class Exchange:
         since = self.admitted_at or self.began_at  # waiting for a grant is not the server's doing
         self.pool.traffic.answered(head.status, self.ground.clock() - since)
         self.keep = keep = self.keep and self.body_done and not self.ground.draining
-        parts = [b"HTTP/1.1 ", head.reason, b"\r\n"]
-        if head.lines:
-            parts += (b"\r\n".join(head.lines), b"\r\n")
+        lines = [head.start, *head.lines]
+        if not head.dated:  # RFC 9110 6.6.1
+            lines.append(b"Date: " + self.ground.date())
         self.keep_server = head.keep_alive
         if self.renewal is not None or head.own_cookies is not None or self.browser.listener.hsts:
-            self._own_lines(head, parts)
+            self._own_lines(head, lines)
         complete = False
         body: bytes | memoryview = b""
         if head.status in (204, 304) or self.method == b"HEAD":
             complete = True
             if head.length is not None and head.status != 204:
-                parts.append(b"Content-Length: %d\r\n" % head.length)
+                lines.append(head.length_line)
             promised = head.chunked or (head.status == 204 and head.length)
             if data or (promised and self.method != b"HEAD"):
                 self.keep_server = False  # a body where none can be (RFC 9112 6.3), or on its way
         elif head.length is not None:
             self.framing = BY_LENGTH
-            parts.append(b"Content-Length: %d\r\n" % head.length)
+            lines.append(head.length_line)
             body = data
             self.left = head.length - len(data)
             if self.left <= 0:
@@ -350,7 +349,7 @@ class Exchange:
         else:
             if self.head.fields.minor == 1:
                 self.chunks_out = True
-                parts.append(b"Transfer-Encoding: chunked\r\n")
+                lines.append(b"Transfer-Encoding: chunked")
             else:
                 self.keep = keep = False
             if head.chunked:
@@ -363,17 +362,16 @@ class Exchange:
                 body = data
         self.sent += len(body)
         if not keep:
-            parts.append(b"Connection: close\r\n\r\n")
+            lines.append(b"Connection: close")
         elif self.head.fields.minor == 0:
-            parts.append(b"Connection: keep-alive\r\n\r\n")
-        else:
-            parts.append(b"\r\n")
+            lines.append(b"Connection: keep-alive")
         if self.chunks_out:
             body = self._chunked(bytes(body), complete)
         if len(body) < LARGE:
-            self.browser.write(b"".join((*parts, body)))
+            self.browser.write(b"\r\n".join((*lines, b"", body)))
         else:
-            self.browser.write(b"".join(parts))
+            lines.append(b"\r\n")
+            self.browser.write(b"\r\n".join(lines))
             self.browser.write(body)
         if complete:
             self._complete()
@@ -384,18 +382,18 @@ class Exchange:
         else:
             self._watch_server()
 
-    def _own_lines(self, head: ResponseHead, parts: list[bytes]) -> None:
+    def _own_lines(self, head: ResponseHead, lines: list[bytes]) -> None:
         """What the broker adds: its cookie's renewal, HSTS; and the portal's own cookies."""
         replanted = False
         if head.own_cookies is not None and self.pool is not None and self.pool.portal:
             for line in head.own_cookies:
-                parts += (line, b"\r\n")
+                lines.append(line)
                 value = line.partition(b":")[2].lstrip(b" \t")
                 replanted = replanted or value.startswith(b"__Host-broker=")
         if self.renewal is not None and not replanted:
-            parts += (b"Set-Cookie: ", self.renewal, b"\r\n")
+            lines.append(b"Set-Cookie: " + self.renewal)
         if self.browser.listener.hsts:
-            parts.append(b"Strict-Transport-Security: max-age=%d\r\n" % self.browser.listener.hsts)
+            lines.append(b"Strict-Transport-Security: max-age=%d" % self.browser.listener.hsts)
 
     def _more(self, data: bytes) -> None:
         """More of the response's body."""

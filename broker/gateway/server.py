@@ -17,7 +17,7 @@ from broker.gateway.answers import Answers
 from broker.gateway.browser import TUNNEL, BrowserConnection
 from broker.gateway.deadlines import TICK
 from broker.gateway.doorstep import Doorstep
-from broker.gateway.ground import Ground
+from broker.gateway.ground import REST, Ground
 from broker.gateway.journey import Journey
 from broker.gateway.pool import Pool
 from broker.gateway.relay import Exchange
@@ -185,9 +185,13 @@ class Gateway:
 
     async def _tick(self) -> None:
         ground = self._ground
+        aged_at = ground.clock()
         while True:
             await asyncio.sleep(TICK)
             now = ground.clock()
+            if now - aged_at >= REST:
+                aged_at = now
+                ground.reader.age()
             ground.deadlines.expire(now)
             self._close_fenced(now)
             self._journey.sweep(now)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _log = logging.getLogger(__name__)
-_BACKLOG = 256  # buffers of 64 KiB that may wait for the disk: 16 MiB, then lines are dropped
+_BACKLOG = 100  # buffers of some 160 KiB that may wait for the disk: 16 MiB, then lines are dropped
 
 
 class LogWriter:

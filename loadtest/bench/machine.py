@@ -1,9 +1,10 @@
-"""What the kernel says: CPU time of processes, and what machine this is."""
+"""What the kernel says: CPU time and memory of processes, limits, and what machine this is."""
 
 from __future__ import annotations
 
 import os
 import platform
+import resource
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -35,6 +36,30 @@ def cpu_seconds(pids: list[int]) -> float:
         for task in (PROC / str(pid) / "task").iterdir():
             total += int((task / "schedstat").read_text().split()[0])
     return total / 1e9
+
+
+def resident_kib(pids: list[int]) -> int:
+    """Resident memory of these processes (``VmRSS``), KiB."""
+    total = 0
+    for pid in pids:
+        for line in (PROC / str(pid) / "status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                total += int(line.split()[1])
+    return total
+
+
+def descriptors() -> int:
+    """How many descriptors one process may have, after asking for as many as are allowed. What is
+    started from here on inherits it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(hard, 65_536)
+    for limit in (wanted, hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        except (ValueError, PermissionError):
+            continue
+        return limit
+    return soft
 
 
 def description() -> str:

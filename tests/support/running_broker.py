@@ -45,18 +45,24 @@ class RunningBroker:
     apps: Mapping[str, str]
     people: int = field(default=0)
 
-    async def cookie(self, app: str, employee: str, population: str = "everyone") -> str:
-        """A fresh session of ``employee`` in the ledger, and its cookie for ``app``'s host."""
+    async def session(self, employee: str, population: str = "everyone") -> SessionRecord:
+        """A fresh session of ``employee`` in the ledger."""
         self.people += 1
+        number = self.people
         ledger = await RedisLedger.connect(self.redis.url, SITE, 5.0)
         try:
             now = (await ledger.usage()).ledger_ms
             record = SessionRecord(
-                f"{self.people:032x}", employee, employee, population, (), now, now + HOURS_12
+                f"{number:032x}", employee, employee, population, (), now, now + HOURS_12
             )
             await ledger.put_session(record, most=1000)
         finally:
             await ledger.close()
+        return record
+
+    async def cookie(self, app: str, employee: str, population: str = "everyone") -> str:
+        """The cookie of a fresh session for ``app``'s host."""
+        record = await self.session(employee, population)
         return self.tokens.session_cookie(record, self.apps[app].removeprefix("https://"))
 
     def headers(self, app: str, cookie: str) -> dict[str, str]:

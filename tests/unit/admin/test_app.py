@@ -268,7 +268,7 @@ class TestApi:
         by_id = {worker["id"]: worker for worker in body["workers"]}
         assert by_id["here/boot/0"] == {
             "id": "here/boot/0", "host": "here", "pid": 100, "slot": 0, "restarts": 0,
-            "started": 5.0, "answers": True, "acknowledged": 7, "digest": "d7",
+            "started": 5.0, "answers": True, "steward": None, "acknowledged": 7, "digest": "d7",
             "silent_seconds": 0.5, "granted": 20, "in_use": 9,
         }  # fmt: skip
         assert by_id["here/boot/1"]["acknowledged"] is None, "the ledger does not know it yet"

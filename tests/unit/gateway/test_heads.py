@@ -239,7 +239,7 @@ def test_a_good_response() -> None:
         b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\nKeep-Alive: x\r\nSet-Cookie: a=1\r\n"
         b"Set-Cookie: __Host-broker=evil\r\nSet-Cookie: __HOST-broker-lang=x\r\nX_Y: z"
     )
-    assert (head.status, head.reason, head.length) == (404, b"404 Not Found", 3)
+    assert (head.status, head.start, head.length) == (404, b"HTTP/1.1 404 Not Found", 3)
     assert head.lines == [b"X_Y: z", b"Set-Cookie: a=1"]
     assert head.own_cookies is not None
     assert len(head.own_cookies) == 2

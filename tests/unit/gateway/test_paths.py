@@ -48,6 +48,15 @@ def test_a_route_may_allow_the_encoded_slash() -> None:
     assert canonical(b"/a%2fb", encoded_slash=True)[0] == b"/a%2Fb"
 
 
+@pytest.mark.parametrize(
+    "target",
+    [b"/a/..%2fb", b"/a%2F..", b"/a%2f./b", b"/a%2F..%2Fb", b"/a/..;/b", b"/a/.;", b"/a%2f..;b"],
+)
+def test_dot_segments_that_only_some_servers_see_are_refused(target: bytes) -> None:
+    with pytest.raises(ProtocolViolation):
+        canonical(target, encoded_slash=True)
+
+
 @given(st.lists(st.sampled_from([bytes((c,)) for c in TARGET_BYTES] + [b"%", b"/", b"..", b"%41"])))
 def test_canonical_is_a_fixed_point(pieces: list[bytes]) -> None:
     try:
