@@ -88,13 +88,20 @@ class Login:
     async def form(self, request: web.Request) -> web.StreamResponse:
         visit = request[VISIT]
         return_id = request.query.get("next", "")
-        if visit.identity is not None:
+        if visit.identity is not None and "again" not in request.query:
             session_id = visit.identity.session_id
             # The gateway may not have heard yet of a logout a moment ago: the record decides.
             if await self._ledger.session(session_id) is not None:
                 return redirect(await self._onward(request, return_id, session_id))
         translate = gettext(visit.language)
         note = translate("You are logged out.") if "out" in request.query else ""
+        if request.query.get("out") == "all":
+            note = translate("You are logged out of all your browsers.")
+        if visit.identity is not None and "again" in request.query:
+            note = translate(
+                "A new session begins when you log in again, with its whole time before it. What "
+                "is open keeps its place; save what you typed elsewhere first."
+            )
         if "changed" in request.query:
             note = translate("Your password has been changed. Please log in with the new one.")
         return await self._show(request, return_id, note=note)
@@ -221,18 +228,18 @@ class Login:
             address=visit.address,
             agent=_storable(request.headers.get("User-Agent", ""))[:LONGEST_AGENT],
         )
-        replaced = visit.identity is not None and visit.identity.employee == employee.name
-        if visit.identity is not None and replaced:
-            await self._ledger.end_session(visit.identity.session_id)
+        before = visit.identity
+        mine = before is not None and before.employee == employee.name
         evicted = await self._ledger.put_session(
             record,
             most=self._plan.sessions_per_employee,
             refuse=self._plan.refuse_more_sessions,
+            replaced=before.session_id if before is not None and mine else "",
         )
         if record.id in evicted:
             raise Busy("This employee was logged out everywhere at this very moment.")
-        if visit.identity is not None and not replaced:
-            await self._ledger.end_session(visit.identity.session_id)
+        if before is not None and not mine:
+            await self._ledger.end_session(before.session_id)
         if population is not None:
             await self._ledger.admit(employee.name, population)
         return record

@@ -22,6 +22,7 @@ from broker.portal.me import Me
 from broker.portal.pages import Pages
 from broker.portal.password import Password
 from broker.portal.style import Style
+from broker.portal.switching import Switching
 from broker.portal.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -69,8 +70,9 @@ class Parts:
             jitter,
         )
         self.logout = Logout(plan, ledger, pages)
-        self.me = Me(plan, ledger, pages, admitted)
+        self.me = Me(plan, ledger, pages)
         self.waiting = Waiting(pages, self.handover, admitted, jitter)
+        self.language = Switching()
         self._requests = 0
         self._idle = asyncio.Event()
         self._idle.set()
