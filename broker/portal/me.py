@@ -28,9 +28,12 @@ if TYPE_CHECKING:
     from broker.portal.visit import Visit
 
 
+JUST_NOW = 90  # seconds
+
+
 class MyBrowser(NamedTuple):
-    """One of the employee's sessions as the page shows it. ``used`` and ``since`` are times ago;
-    ``used`` is "" when it was used so lately that the ledger may not know better."""
+    """One of the employee's sessions as the page shows it. ``used`` and ``since`` (the login)
+    are times ago; "" for just now, or for so lately that the ledger may not know better."""
 
     id: str
     name: str
@@ -91,6 +94,7 @@ class Me:
         """This one first, then the one used last."""
 
         def shown(record: SessionRecord) -> MyBrowser:
+            age = max(0, now_ms - record.created_ms) // 1000
             silent = max(0, now_ms - max(record.last_seen_ms, record.created_ms)) // 1000
             return MyBrowser(
                 record.id,
@@ -98,7 +102,7 @@ class Me:
                 record.address,
                 record.id == here,
                 "" if silent <= self._plan.last_use_within else duration(silent),
-                duration(max(0, now_ms - record.created_ms) // 1000),
+                "" if age < JUST_NOW else duration(age),
             )
 
         order = sorted(mine, key=lambda each: (each.id != here, -each.last_seen_ms, each.id))

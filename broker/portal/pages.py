@@ -1,7 +1,7 @@
 """Turning a template into a response: one Jinja environment per language, and the page's headers.
 
 Templates escape by default and contain no script and no inline style, so the content security
-policy can forbid both; the waiting page alone may load ours. Nothing here knows what it is about.
+policy can forbid both; pages that wait alone may load ours. Nothing here knows what it is about.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class Pages:
             languages=NAMES,
             stylesheet=style.path,
             script=style.script,
+            again=style.again,
             logo=style.logo,
         )
         return environment
@@ -108,7 +109,7 @@ class Pages:
         switch: str | None = None,
     ) -> web.Response:
         """A page of one title and one sentence, already translated; ``link`` is (address, text)."""
-        return self.page(
+        response = self.page(
             visit,
             "message.html",
             status=status,
@@ -118,6 +119,9 @@ class Pages:
             refresh=refresh,
             switch=switch,
         )
+        if refresh is not None:
+            self.allow_script(response)
+        return response
 
     def error(self, visit: Visit, status: int) -> web.Response:
         """The general page of an error status. What may pass is asked for again by the page itself,

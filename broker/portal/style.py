@@ -1,5 +1,5 @@
-"""The one style sheet, with the company's colours put in, the waiting page's script, the company's
-logo: each under a name that changes with its content."""
+"""The one style sheet, with the company's colours put in, the scripts of pages that wait, the
+company's logo: each under a name that changes with its content."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ FOR_EVER = "public, max-age=31536000, immutable"
 
 
 class Style:
-    """``path``, ``script`` and ``logo`` ("" for none) are where pages link to; the names hold a
-    hash of the content."""
+    """``path``, ``script``, ``again`` and ``logo`` ("" for none) are where pages link to; the names
+    hold a hash of the content."""
 
     def __init__(self, plan: PortalPlan) -> None:
         style = Template((STATIC / "portal.css").read_text("utf-8"))
         text = style.substitute(palette(plan.color)).encode()
-        script = (STATIC / "wait.js").read_bytes()
+        script, again = ((STATIC / name).read_bytes() for name in ("wait.js", "again.js"))
         self._files = {
             f"portal.{_hash(text)}.css": ("text/css", text),
             f"wait.{_hash(script)}.js": ("text/javascript", script),
+            f"again.{_hash(again)}.js": ("text/javascript", again),
         }
-        self.path, self.script = (f"/.broker/static/{name}" for name in self._files)
+        self.path, self.script, self.again = (f"/.broker/static/{name}" for name in self._files)
         self.logo = ""
         if plan.logo is not None:
             name = f"logo.{_hash(plan.logo[1])}"

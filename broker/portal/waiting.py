@@ -70,7 +70,7 @@ class Waiting:
         keep = "keep" in request.query
         if state == "seated":
             if keep:
-                return self._pages.page(visit, "seat_ready.html")
+                return self._pages.page(visit, "seat_ready.html", switch="/.broker/wait?keep=1")
             start = await self._handover.start(request.query.get("next"))
             there = start.path if start is not None and start.host == visit.host else "/"
             return redirect(visit.origin + ("/" if there == "/.broker/wait" else there))
