@@ -16,6 +16,7 @@ from broker.site.tokens import KeyRing
 TEXT = KeyRing.generate()
 RING = KeyRing.from_json(TEXT)
 NOW = 1_800_000_010.0
+SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
 
 def factors(ring: KeyRing = RING, *, site: str = "demo", now: float = NOW) -> Factors:
@@ -104,11 +105,11 @@ def test_a_code_is_right_one_step_either_way(seconds: int, right: bool) -> None:
 
 
 def test_the_address_of_the_qr_code_is_one_that_apps_know() -> None:
-    address = factors().address("JBSWY3DPEHPK3PXP", "zoë.łuk", "Baobab Télécom & Co")
+    address = factors().address(SECRET, "zoë.łuk", "Baobab Télécom & Co")
     read = pyotp.parse_uri(address)
     assert isinstance(read, pyotp.TOTP)
     assert (read.secret, read.issuer, read.name) == (
-        "JBSWY3DPEHPK3PXP",
+        SECRET,
         "Baobab Télécom & Co",
         "zoë.łuk",
     )
