@@ -2,7 +2,7 @@
 
 ``python -m broker.demo.employees > config/demo.ldif`` writes the directory as LDIF (RFC 2849),
 the same bytes for the same seed on every machine. 60 managers, 140 sales people, 780 others (12 of
-them in the ops group) and 20 who left and are marked ``employeeType: disabled``; some of those are
+them in the ops group), 2 more in sales who need a second factor and 20 who left and are marked ``employeeType: disabled``; some of those are
 still in the sales group, as it happens. People live from Poland to Senegal, so names carry whatever
 letters they need; login names (``uid``) are ASCII. Everybody shares one password: it is a demo.
 
@@ -39,6 +39,7 @@ SERVICE_PASSWORD = "demo-broker-reads-the-directory"
 DISABLED_FILTER = "(employeeType=disabled)"
 
 MANAGERS, SALES, OPS, DISABLED = 60, 140, 12, 20
+SECOND_FACTOR = 2  # beyond the thousand
 EMPLOYEES = 1000
 DISABLED_SALES = 4
 DEPARTMENTS = ("Networks", "Customer care", "Engineering", "Finance", "People", "Logistics")
@@ -82,6 +83,7 @@ def invent(seed: int = SEED) -> list[Person]:
     )
     roles += [(chance.choice(DEPARTMENTS), (), False) for _ in range(EMPLOYEES - len(roles))]
     chance.shuffle(roles)
+    roles += [("Sales", ("sales", "second-factor"), False)] * SECOND_FACTOR
     taken: set[str] = set()
     people = []
     for number, (department, groups, disabled) in enumerate(roles, start=1):
@@ -115,16 +117,20 @@ def accounts(ldif_path: str | Path) -> dict[str, list[str]]:
 
     ``managers``, ``sales`` and ``everyone`` (all others) are disjoint and hold working accounts
     only; ``ops`` names the working members of the ops group, who belong to ``everyone`` too;
+    ``second_factor`` those of the sales population who need one, and stand nowhere else;
     ``disabled`` those who may not log in.
     """
     reader = _People()
     reader.dataReceived(Path(ldif_path).read_bytes())
     found: dict[str, list[str]] = {
-        name: [] for name in ("managers", "sales", "everyone", "ops", "disabled")
+        name: [] for name in ("managers", "sales", "everyone", "ops", "second_factor", "disabled")
     }
     for uid, groups, disabled in reader.people:
         if disabled:
             found["disabled"].append(uid)
+            continue
+        if "second-factor" in groups:
+            found["second_factor"].append(uid)
             continue
         found[next((name for name in ("managers", "sales") if name in groups), "everyone")].append(
             uid
@@ -231,7 +237,7 @@ def _person(person: Person, seed: int) -> tuple[str, _Attributes]:
 
 
 def _groups(people: list[Person]) -> Iterator[tuple[str, _Attributes]]:
-    for group in ("managers", "sales", "ops", "staff"):
+    for group in ("managers", "sales", "ops", "second-factor", "staff"):
         yield (
             f"cn={group},{GROUPS_DN}",
             [

@@ -70,7 +70,7 @@ def test_the_service_account_sees_everybody_and_no_password(
     connect: Callable[..., Any],
 ) -> None:
     service = connect(SERVICE_DN, SERVICE)
-    assert search(service, "(&(objectClass=inetOrgPerson)(employeeNumber=*)(c=*))") == 1000
+    assert search(service, "(&(objectClass=inetOrgPerson)(employeeNumber=*)(c=*))") == 1002
     assert not any("userPassword" in entry for entry in service.entries)
 
 
