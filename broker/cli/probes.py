@@ -150,7 +150,9 @@ async def _directory(settings: Settings) -> list[Finding]:
 
 
 async def _ledger(settings: Settings) -> list[Finding]:
-    found = await faults(settings.ledger.url.get_secret_value())
+    factor = settings.second_factor
+    needed = bool(factor.populations or factor.groups)
+    found = await faults(settings.ledger.url.get_secret_value(), factors=needed)
     if not found:
         return [Finding("ledger", "ok", "Redis is fit to be the ledger")]
     return [

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SeatState = Literal["seated", "waiting", "called", "not_admitted", "learning", "gone"]
 RevocationKind = Literal["session", "employee", "population", "everybody", "changed"]
 AdminRole = Literal["viewer", "operator"]
+Enrolled = Literal["enrolled", "exists", "closed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,30 @@ class SessionRecord:
     last_seen_ms: int = 0
     address: str = ""
     agent: str = ""
+    factor: Literal["", "totp", "recovery"] = ""
+    """The second factor that was used at the login."""
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """An employee's second factor. ``id``: of this enrolment. ``sealed``: the secret, which the
+    ledger cannot read. ``last_step``: the time step of the last code that was used. ``recovery``:
+    digests of the recovery codes that are left. ``since_ms``: civil time, as the ledger has it."""
+
+    id: str
+    sealed: str
+    last_step: int
+    recovery: tuple[str, ...] = ()
+    since_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FactorView:
+    """``factor`` is None for who has none; ``may_enrol_ms``: for how long more they may set one up
+    (0: not)."""
+
+    factor: Factor | None
+    may_enrol_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -488,6 +513,42 @@ class Ledger(Protocol):
     async def clear_bans(self, *, employee: str = "", address: str = "") -> int:
         """End the bans of an employee's name, or of an address, or all when neither is said;
         returns how many there were."""
+        ...
+
+    # --- second factors; all but the last three raise LedgerLearning while it learns: what it has
+    # forgotten must not look like what never was
+    async def factor(self, employee: str) -> FactorView: ...
+
+    async def enrol(self, employee: str, factor: Factor) -> Enrolled:
+        """Keep it, if the employee has none (``exists``) and may set one up (``closed``); a
+        permission for this employee alone is used up by it. ``since_ms`` is the ledger's."""
+        ...
+
+    async def spend_step(self, employee: str, factor_id: str, step: int) -> bool:
+        """Use the code of ``step``: True for exactly one caller, and never for a step that is not
+        above the last used one, or of another enrolment."""
+        ...
+
+    async def spend_recovery(self, employee: str, factor_id: str, digest: str) -> bool:
+        """Use a recovery code: True for exactly one caller."""
+        ...
+
+    async def reseal_factor(self, employee: str, factor_id: str, sealed: str) -> bool:
+        """The same secret under a newer key; False when the enrolment is another one by now."""
+        ...
+
+    async def reset_factor(self, employee: str, lasts_ms: int, entry: AuditEntry) -> bool:
+        """Forget the factor; the employee may set up another one for ``lasts_ms`` (0: not), within
+        this epoch. True if there was one. ``entry`` is written in the same step."""
+        ...
+
+    async def open_enrolment(self, lasts_ms: int, entry: AuditEntry | None = None) -> None:
+        """Whoever has no factor may set one up for ``lasts_ms`` from now (0: no more), within this
+        epoch: a ledger that came back closes it, because it may have forgotten factors."""
+        ...
+
+    async def enrolment(self) -> int:
+        """For how many ms more everybody may; 0 when it is closed."""
         ...
 
     # --- all

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from broker.errors import LedgerLearning
+from broker.policy.second_factor import needs_factor
 from broker.portal import cookies
 from broker.portal.admitted import admitted_in
 from broker.portal.browsers import describe
@@ -18,13 +20,14 @@ from broker.portal.visit import VISIT, same_origin
 from broker.site.language import gettext
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from aiohttp import web
 
     from broker.ledger.port import Ledger, SeatAnswer, SessionRecord
     from broker.policy.limits import LimitsDocument
     from broker.portal.plan import PortalPlan
+    from broker.portal.second_factor import FactorOf
     from broker.portal.visit import Visit
 
 
@@ -44,7 +47,16 @@ class MyBrowser(NamedTuple):
 
 
 class Me:
-    def __init__(self, plan: PortalPlan, ledger: Ledger, pages: Pages) -> None:
+    """``factor_of`` tells of an employee's second factor; it may raise LedgerLearning."""
+
+    def __init__(
+        self,
+        plan: PortalPlan,
+        ledger: Ledger,
+        pages: Pages,
+        factor_of: Callable[[str], Awaitable[FactorOf | None]],
+    ) -> None:
+        self._factor_of = factor_of
         self._plan = plan
         self._ledger = ledger
         self._pages = pages
@@ -69,6 +81,7 @@ class Me:
         limits = await self._ledger.limits()
         mine = await self._ledger.sessions(record.employee)
         admitted = admitted_in(limits)
+        factor = await self._factor(record.employee)
         cookie = cookies.kept(request, cookies.LOGIN) or cookies.fresh()
         response = self._pages.page(
             visit,
@@ -82,6 +95,9 @@ class Me:
             browsers=self._browsers(mine, record.id, answer.ledger_ms),
             lately=duration(round(self._plan.last_use_within)),
             idle=_idle(answer, limits),
+            factor=factor,
+            factor_shown=factor is not None
+            or needs_factor(self._plan.factor, record.population, record.groups, visit.address),
             csrf=form_token(cookie),
             note=_note(request.query.get("out", ""), visit),
             fault=fault,
@@ -107,6 +123,12 @@ class Me:
 
         order = sorted(mine, key=lambda each: (each.id != here, -each.last_seen_ms, each.id))
         return [shown(record) for record in order]
+
+    async def _factor(self, employee: str) -> FactorOf | None:
+        try:
+            return await self._factor_of(employee)
+        except LedgerLearning:
+            return None
 
     # --- logging browsers out
 

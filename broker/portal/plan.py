@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from broker.policy.guessing import GuessRules
+from broker.policy.second_factor import FactorRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,8 @@ class PortalPlan:
     ``color`` is ``#rrggbb``. ``guesses``: what wrong passwords lead to; nobody is banned by an
     address of ``trusted_addresses`` (networks). ``password_change``: expired passwords may be
     changed from home. ``last_use_within``: seconds by which the last use of a session may be
-    behind. ``logo``: media type and content of a picture in place of our mark.
+    behind. ``logo``: media type and content of a picture in place of our mark. ``factor``: who
+    needs a second factor.
     """
 
     home: str
@@ -46,6 +48,7 @@ class PortalPlan:
     password_change: bool = False
     last_use_within: float = 300.0
     logo: tuple[str, bytes] | None = None
+    factor: FactorRules = field(default_factory=FactorRules)
 
     @cached_property
     def origins(self) -> Mapping[str, str]:

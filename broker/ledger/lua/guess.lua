@@ -7,6 +7,7 @@
 --   bans     zset    TALLY -> ledger time (ms) at which the ban ends
 
 local FIRST_DELAY = 250
+local CODES = 'codes'  -- stands for an address where codes of a second factor are counted
 local bans = key('bans')
 redis.call('ZREMRANGEBYSCORE', bans, '-inf', whole(now))
 
@@ -52,7 +53,7 @@ if verb == 'clear' then
   for _, tally in ipairs(redis.call('ZRANGE', bans, 0, -1)) do
     local letter, where, employee = string.match(tally, '^(%a) (%S*) ?(.*)$')
     if ARGV[2] == 'all' or (ARGV[2] == 'employee' and letter ~= 'a' and employee == ARGV[3])
-      or (ARGV[2] == 'address' and letter ~= 'k' and where == ARGV[3]) then
+      or (ARGV[2] == 'address' and letter ~= 'k' and where == ARGV[3] and where ~= CODES) then
       cleared = cleared + forget(tally)
     end
   end
