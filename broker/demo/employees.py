@@ -1,10 +1,11 @@
-"""The invented company of the demo: 1,000 employees, their groups, and who may log in.
+"""The invented company of the demo: 1,002 employees, their groups, and who may log in.
 
 ``python -m broker.demo.employees > config/demo.ldif`` writes the directory as LDIF (RFC 2849),
 the same bytes for the same seed on every machine. 60 managers, 140 sales people, 780 others (12 of
-them in the ops group), 2 more in sales who need a second factor and 20 who left and are marked ``employeeType: disabled``; some of those are
-still in the sales group, as it happens. People live from Poland to Senegal, so names carry whatever
-letters they need; login names (``uid``) are ASCII. Everybody shares one password: it is a demo.
+them in the ops group), 2 more sales people who need a second factor, and 20 who left and are marked
+``employeeType: disabled``; some of those are still in the sales group, as it happens. People live
+from Poland to Senegal, so names carry whatever letters they need; login names (``uid``) are ASCII.
+Everybody shares one password: it is a demo.
 
 ``accounts`` reads such a file back and says who may log in, by population. Talks to nothing; must
 not be imported by anything outside the demo and its tests.
