@@ -190,9 +190,9 @@ def _of_ledger(
     return found
 
 
-def _servers(host: HostState, pool: str) -> list[explaining.ServerSeen]:
+def _servers(host: HostState, pool: str) -> list[explaining.ServerState]:
     listed = views.pools(None, host)["pools"].get(pool, {"servers": []})["servers"]
     return [
-        explaining.ServerSeen(each["server"], each["healthy"], each["draining"], each["in_flight"])
+        explaining.ServerState(each["server"], each["healthy"], each["draining"], each["in_flight"])
         for each in listed
     ]

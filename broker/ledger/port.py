@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from broker.policy.guard import Figures
     from broker.policy.guessing import BanKind, GuessRules
     from broker.policy.limits import LimitsDocument
+    from broker.policy.seats import SeatState
 
-SeatState = Literal["seated", "waiting", "called", "not_admitted", "learning", "gone"]
 RevocationKind = Literal["session", "employee", "population", "everybody", "changed"]
 AdminRole = Literal["viewer", "operator"]
 Enrolled = Literal["enrolled", "exists", "closed"]
