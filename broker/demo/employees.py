@@ -1,4 +1,4 @@
-"""The invented company of the demo: 1,000 employees, their groups, and who may log in.
+"""The invented company of the demo: 1,002 employees, their groups, and who may log in.
 
 ``python -m broker.demo.employees > config/demo.ldif`` writes the directory as LDIF (RFC 2849),
 the same bytes for the same seed on every machine. 60 managers, 140 sales people, 780 others (12 of

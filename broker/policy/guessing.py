@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FIRST_DELAY_MS = 250
-_WITHOUT_DELAY = 1_000_000
 
 CODES = "codes"
 """Stands in the place of an address, and before a ``/`` and a browser, where codes are counted."""
@@ -116,12 +115,5 @@ def subject(tally: str) -> tuple[BanKind, str, str]:
 
 
 def code_rules(tries: int, window_ms: int) -> GuessRules:
-    """The rules under which codes are counted: nobody waits, and no address is banned."""
-    return GuessRules(
-        window_ms=window_ms,
-        ban_ms=window_ms,
-        per_pair=tries,
-        per_address=0,
-        free=_WITHOUT_DELAY,
-        slowest_ms=0,
-    )
+    """The rules under which codes are counted. Nobody waits for them, and no address is banned."""
+    return GuessRules(window_ms=window_ms, ban_ms=window_ms, per_pair=tries)

@@ -114,7 +114,7 @@ class SecondFactor:
         if not needs_factor(self._plan.factor, population, employee.groups, address):
             return None
         view = await self._ledger.factor(employee.name)
-        half = HalfLogin(employee, return_id)
+        half = HalfLogin(employee, return_id if cookies.well_formed(return_id) else "")
         match asked(enrolled=view.factor is not None, may_enrol=view.may_enrol_ms > 0):
             case "closed":
                 raise FactorMissing("no second factor, and none may be set up at present")
@@ -309,7 +309,7 @@ class SecondFactor:
     ) -> web.Response:
         """Logged in, and the recovery codes. They are shown whatever becomes of the session: it can
         be had again, they cannot."""
-        query = f"?next={half.return_id}" if cookies.well_formed(half.return_id) else ""
+        query = f"?next={half.return_id}" if half.return_id else ""
         plain = "".join(f"{written(each)}\r\n" for each in codes)
         response = self._pages.page(
             request[VISIT],
@@ -333,7 +333,7 @@ class SecondFactor:
     # --- what ends it
 
     def _late(self, return_id: str) -> web.Response:
-        query = f"&next={return_id}" if cookies.well_formed(return_id) else ""
+        query = f"&next={return_id}" if return_id else ""
         return redirect(f"{self._plan.home}/.broker/login?late=1{query}", 303)
 
     def _failed(self, request: web.Request, error: BrokerError) -> web.Response:

@@ -11,7 +11,7 @@ import pytest
 from broker.errors import LedgerLearning
 from broker.ledger.memory import MemoryLedger
 from broker.ledger.port import AuditEntry, Factor, FactorView
-from broker.policy.guessing import CODES, code_rules
+from broker.policy.guessing import CODES, GuessRules, code_rules
 from tests.support.ledgers import START_MS, LedgerClock, limits_document, redis_ledger
 
 if TYPE_CHECKING:
@@ -194,6 +194,8 @@ async def test_codes_are_counted_apart_from_passwords(
     assert answer.pairs_banned == 1
     assert (await ledger.guess(WHO, CODES, "", rules)).verdict == "pair"
     assert (await ledger.guess("another", CODES, "", rules)).verdict == "allowed"
+    slow = GuessRules(free=0)
+    assert (await ledger.guess(WHO, "", "", slow)).wait_ms == 250, "no password was tried so far"
     assert (await ledger.guess(WHO, CODES, "codes/b1", rules)).verdict == "allowed"
     password = await ledger.guess(WHO, "192.0.2.7", "", rules)
     await ledger.settle_guess(password.tallies, right=True)

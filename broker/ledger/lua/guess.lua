@@ -104,6 +104,13 @@ if browser ~= '' and banned_for(own) == 0 then
   local _, brought = one_more(own, per_pair)
   return {'allowed', 0, brought, 0, own}
 end
+if address == CODES then
+  local pair = 'p ' .. CODES .. ' ' .. employee
+  local left = banned_for(pair)
+  if left > 0 then return {'pair', left, 0, 0} end
+  local _, brought = one_more(pair, per_pair)
+  return {'allowed', 0, brought, 0, pair}
+end
 local counted = {}
 local pairs_brought, addresses_brought = 0, 0
 if address ~= '' then

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -243,6 +244,15 @@ ROUTES = [{"path": "/a", "pool": "feed"}, {"path": "/a/", "pool": "feed"}]
         ("bans", {"slowest": "1m"}, "bans.slowest", "should be below 30 s"),
         ("bans", {"trusted": ["office"]}, "bans.trusted[0]", "address or network"),
         ("bans", {"per_address": 0}, "bans.per_address", "greater than or equal to 1"),
+        ("second_factor", {"window": 0}, "second_factor.window", "should be above 0"),
+        ("second_factor", {"tries": 0}, "second_factor.tries", "greater than or equal to 1"),
+        (
+            "second_factor",
+            {"populations": ["sales", "saels"]},
+            "second_factor.populations[1]",
+            "there is no population saels; did you mean sales?",
+        ),
+        ("second_factor", {"except_from": ["x"]}, "second_factor.except_from[0]", "network"),
         ("directory.deadline", 0, "directory.deadline", "should be above 0"),
         ("directory.ca", "nowhere.pem", "directory.ca", "cannot be read"),
         ("sessions.keys", "{}", "sessions.keys", "broker keys generate"),
@@ -430,3 +440,25 @@ def test_groups_are_read_in_any_of_these_ways(faults: Check, changes: dict[str, 
     document["directory"] |= {"nested_groups": "recursive"}
     needs = [fault for fault in faults(document) if "needs group_attribute or group_base" in fault]
     assert bool(needs) == ("group_base" not in changes)
+
+
+def test_a_ring_without_keys_for_second_factors_is_told_where_they_are_needed(
+    faults: Check,
+) -> None:
+    old = json.loads(KEYS)
+    del old["factors"]
+    document = valid()
+    document["sessions"]["keys"] = json.dumps(old).replace("$", "$$")
+    assert faults(document) == []
+    document["second_factor"] = {"groups": ["cn=admins"]}
+    (fault,) = faults(document)
+    assert "sessions.keys" in fault
+    assert "broker keys rotate" in fault
+
+
+def test_exceptions_for_nobody_are_doubted(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    document = put("second_factor", {"except_from": ["10.0.0.0/8"]})
+    path.write_text(yaml.safe_dump(document), "utf-8")
+    _, doubts = load_with_doubts(path, {"KEYS": KEYS})
+    assert any("second_factor.except_from" in str(doubt) for doubt in doubts)

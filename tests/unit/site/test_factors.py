@@ -50,7 +50,10 @@ def test_a_letter_changed_is_noticed(place: int) -> None:
         factors().unseal(changed, "zoë", "f1")
 
 
-@pytest.mark.parametrize("sealed", ["", "x", "x.y", f"{next(iter(RING.factors))}.a"])
+@pytest.mark.parametrize(
+    "sealed",
+    ["", "x", "x.y", pytest.param(f"{next(iter(RING.factors))}.a", id="a kid of the ring")],
+)
 def test_what_is_no_sealed_secret_is_refused(sealed: str) -> None:
     with pytest.raises(FactorUnreadable):
         factors().unseal(sealed, "zoë", "f1")
