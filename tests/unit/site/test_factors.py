@@ -52,7 +52,7 @@ def test_a_letter_changed_is_noticed(place: int) -> None:
 
 @pytest.mark.parametrize(
     "sealed",
-    ["", "x", "x.y", pytest.param(f"{next(iter(RING.factors))}.a", id="a kid of the ring")],
+    ["", "x", "x.y", pytest.param(f"{next(iter(RING.factors))}.a", id="a kid")],
 )
 def test_what_is_no_sealed_secret_is_refused(sealed: str) -> None:
     with pytest.raises(FactorUnreadable):
