@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyotp
 from playwright.async_api import async_playwright
 
 from broker.errors import AccountRefused, Busy, DirectoryAway, PasswordExpired, TooManyGuesses
 from broker.gateway.answers import NO_SERVER, Answers
 from broker.ledger.port import SyncReport
+from broker.policy.second_factor import FactorRules
+from tests.support.phone import set_up
 from tests.support.portal_ledger import PortalLedger
 from tests.support.portal_site import PASSWORD, Browser, PortalSite
 from tests.support.portal_tls import free_socket, on_tls
@@ -72,6 +75,12 @@ class Scene:
         await self.page.set_content(f'<form method="post" action="{address}"><input></form>')
         async with self.page.expect_navigation():
             await self.page.locator("form").evaluate("form => form.submit()")
+
+    async def enter_code(self) -> None:
+        secret = (await self.page.locator("#key").inner_text()).replace(" ", "")
+        await self.page.fill("#code", pyotp.TOTP(secret).at(int(self.site.now)))
+        async with self.page.expect_navigation():
+            await self.page.press("#code", "Enter")
 
     def pass_time(self, seconds: int) -> None:
         for _ in range(seconds):  # ledger time goes on by at most a second a call
@@ -135,6 +144,36 @@ async def me_alone(scene: Scene) -> None:
     await scene.ledger.release("aminata")
     scene.pass_time(41_000)
     await scene.page.reload()
+
+
+async def factor_set_up(scene: Scene) -> None:
+    await scene.ledger.open_enrolment(86_400_000)
+    await scene.home("marek")
+
+
+async def factor_recovery_codes(scene: Scene) -> None:
+    await factor_set_up(scene)
+    await scene.enter_code()
+
+
+async def factor_code(scene: Scene) -> None:
+    browser = Browser(scene.site)
+    await scene.ledger.open_enrolment(86_400_000)
+    await set_up(browser)
+    await scene.home("marek")
+
+
+async def factor_wrong_recovery_code(scene: Scene) -> None:
+    await factor_code(scene)
+    await scene.page.locator("summary").click()
+    await scene.page.fill("#recovery", "AAAA-AAAA-AAAA")
+    async with scene.page.expect_navigation():
+        await scene.page.press("#recovery", "Enter")
+
+
+async def me_with_a_factor(scene: Scene) -> None:
+    await factor_recovery_codes(scene)
+    await scene.page.goto(f"{scene.site.home}/.broker/me")
 
 
 async def me_not_admitted(scene: Scene) -> None:
@@ -212,7 +251,7 @@ async def gateways_own(scene: Scene) -> None:
     await scene.page.set_content(whole.partition(b"\r\n\r\n")[2].decode())
 
 
-PLAN: dict[str, Any] = {"password_change": True}
+PLAN: dict[str, Any] = {"password_change": True, "factor": FactorRules(("managers",))}
 PAGES: dict[str, Callable[[Scene], Awaitable[None]]] = {
     "login": login,
     "login-logged-out": login_at_home,
@@ -228,6 +267,11 @@ PAGES: dict[str, Callable[[Scene], Awaitable[None]]] = {
     "me": me,
     "me-alone-ending": me_alone,
     "me-not-admitted": me_not_admitted,
+    "factor-set-up": factor_set_up,
+    "factor-recovery-codes": factor_recovery_codes,
+    "factor-code": factor_code,
+    "factor-wrong-recovery-code": factor_wrong_recovery_code,
+    "me-with-a-factor": me_with_a_factor,
     "waiting": waiting,
     "learning": learning,
     "not-admitted": not_admitted,
