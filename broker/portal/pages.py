@@ -135,7 +135,7 @@ class Pages:
             status,
             translate(text.title),
             translate(text.sentence),
-            link=("/", translate("To the start page")) if status == 404 else None,
+            link=None if passes else ("/", translate("To the start page")),
             refresh=seconds if passes and visit.method in ("GET", "HEAD") else None,
             switch=switch_here(visit),
         )
