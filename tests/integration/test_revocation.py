@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from tests.support.backends import answering, echoing, serving
 from tests.support.running_broker import TOKEN, RunningBroker, running_broker
 
 if TYPE_CHECKING:
@@ -20,13 +21,6 @@ async def server() -> AsyncIterator[str]:
     async def page(_: web.Request) -> web.Response:
         return web.Response(text="page")
 
-    async def live(request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        async for message in socket:
-            await socket.send_str(message.data)
-        return socket
-
     async def events(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
@@ -34,15 +28,9 @@ async def server() -> AsyncIterator[str]:
         await asyncio.Event().wait()
         return response
 
-    app = web.Application()
-    app.router.add_get("/live", live)
-    app.router.add_get("/events", events)
-    app.router.add_route("*", "/{rest:.*}", page)
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    app = answering(page, live=echoing, events=events)
+    async with serving(app, handler_cancellation=True) as address:
+        yield address
 
 
 @pytest.fixture
