@@ -75,7 +75,7 @@ class Person:
 def invent(seed: int = SEED) -> list[Person]:
     """All employees, in the order of their employee numbers."""
     chance = random.Random(seed)
-    roles = (
+    roles: list[tuple[str, tuple[str, ...], bool]] = (
         [("Management", ("managers",), False)] * MANAGERS
         + [("Sales", ("sales",), False)] * SALES
         + [("Networks", ("ops",), False)] * OPS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -164,11 +164,12 @@ async def test_who_needs_a_second_factor_by_now_is_out_where_none_was_used(reade
     """Of the sessions of one employee those that were begun with one go on, and so do those that
     were begun in a network from which none is needed."""
     reader.rereading.factor = FactorRules(("managers",), except_from=("10.0.0.0/8",))
-    for session_id, factor, address in (
+    begun: tuple[tuple[str, Literal["", "totp"], str], ...] = (
         ("with", "totp", "192.0.2.7"),
         ("without", "", "192.0.2.7"),
         ("inside", "", "10.0.0.7"),
-    ):
+    )
+    for session_id, factor, address in begun:
         record = await reader.log_in("aminata", session_id)
         await reader.ledger.put_session(replace(record, factor=factor, address=address), most=10)
     reader.later()
@@ -178,12 +179,21 @@ async def test_who_needs_a_second_factor_by_now_is_out_where_none_was_used(reade
     reader.later()
     await reader.rereading.once()
     assert reader.outcomes == ["same", "changed"]
-    left = {record.id: record.population for record in await reader.ledger.sessions("aminata")}
-    assert left == {"with": "managers", "inside": "managers"}
+    left = {
+        each.id: (each.population, each.factor) for each in await reader.ledger.sessions("aminata")
+    }
+    assert left == {"with": ("managers", "totp"), "inside": ("managers", "excepted")}
     assert ("session", "without") in [(each.kind, each.subject) for each in reader.told()]
     reader.later()
     await reader.rereading.once()
     assert reader.outcomes[-1] == "same"
+    reader.directory.employees["aminata"] = employee("aminata", "sales")
+    reader.later()
+    await reader.rereading.once()
+    left = {
+        each.id: (each.population, each.factor) for each in await reader.ledger.sessions("aminata")
+    }
+    assert left == {"with": ("sales", "totp"), "inside": ("sales", "")}
 
 
 async def test_switching_it_on_ends_sessions_without(reader: Reader) -> None:
