@@ -210,6 +210,7 @@ class MemoryLedger:
         same_epoch = report.epoch == state.grants.epoch
         lost = self.seats.apply_touches(report.touches) if same_epoch else ()
         self.seats.apply_promises(report.promises)
+        self.seat_sessions.apply_used(report.sessions_used)
         no_ticket = self.seats.apply_presence(report.present)
         answer = state.grants.sync(reporting.told(report), state.now)
         self.seats.run_calls()
@@ -299,11 +300,13 @@ class MemoryLedger:
     # --- sessions
 
     async def put_session(
-        self, record: SessionRecord, *, most: int, refuse: bool = False
+        self, record: SessionRecord, *, most: int, refuse: bool = False, replaced: str = ""
     ) -> tuple[str, ...]:
         self._call()
         with self._news():
-            return self.seat_sessions.put_session(record, most=most, refuse=refuse)
+            return self.seat_sessions.put_session(
+                record, most=most, refuse=refuse, replaced=replaced
+            )
 
     async def session(self, session_id: str) -> SessionRecord | None:
         self._call()

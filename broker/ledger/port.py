@@ -83,7 +83,8 @@ class SyncReport:
     last one the worker heard ("" at the start). ``limits_known`` acknowledges the document in force
     on this worker. ``present``: employees who polled the waiting room since the last sync,
     ``promises``: what they were told first. ``calls_known``: the last stretch of time (see
-    ``policy.forecast``) whose calls the worker has heard of.
+    ``policy.forecast``) whose calls the worker has heard of. ``sessions_used``: ids of sessions
+    served since the last report.
     """
 
     incarnation: str
@@ -98,6 +99,7 @@ class SyncReport:
     leaving: bool = False
     promises: tuple[Promise, ...] = ()
     calls_known: int = 0
+    sessions_used: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,8 @@ class SyncReply:
 class SeatAnswer:
     """``seated``: the seat is held (touched now). ``waiting``: a ticket with this ``number``; place
     is ``position`` (1 = next). ``called`` is only answered by ``look`` (admit claims at once).
-    ``claim_ms`` is what is left of the claim window.
+    ``claim_ms`` is what is left of the claim window. ``idle_ms``: for how long the seat was idle,
+    as far as workers have reported; only ``look`` says it.
     """
 
     state: SeatState
@@ -152,11 +155,14 @@ class SeatAnswer:
     position: int | None = None
     claim_ms: int | None = None
     ledger_ms: int = 0
+    idle_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
-    """One logged-in browser as stored. Times are ledger time; ``ends_ms`` is the absolute end."""
+    """One logged-in browser as stored. Times are ledger time; ``ends_ms`` is the absolute end.
+    ``last_seen_ms``: the last use, to within the time after which a token is issued again; up to
+    date only in the answers of ``sessions`` and ``list_sessions``."""
 
     id: str
     employee: str
@@ -419,10 +425,11 @@ class Ledger(Protocol):
 
     # --- sessions
     async def put_session(
-        self, record: SessionRecord, *, most: int, refuse: bool = False
+        self, record: SessionRecord, *, most: int, refuse: bool = False, replaced: str = ""
     ) -> tuple[str, ...]:
         """Store it; evict and revoke the employee's oldest beyond ``most``; returns their ids. With
-        ``refuse`` nobody is evicted: raises SessionsFull."""
+        ``refuse`` nobody is evicted: raises SessionsFull. ``replaced``: a session of the same
+        employee that ends with this one's beginning; seat and ticket are kept."""
         ...
 
     async def session(self, session_id: str) -> SessionRecord | None:

@@ -176,9 +176,9 @@ class RedisLedger:
     # --- sessions
 
     async def put_session(
-        self, record: SessionRecord, *, most: int, refuse: bool = False
+        self, record: SessionRecord, *, most: int, refuse: bool = False, replaced: str = ""
     ) -> tuple[str, ...]:
-        return await self._sessions.put_session(record, most=most, refuse=refuse)
+        return await self._sessions.put_session(record, most=most, refuse=refuse, replaced=replaced)
 
     async def session(self, session_id: str) -> SessionRecord | None:
         return await self._sessions.session(session_id)

@@ -86,6 +86,7 @@ class Portal:
                 web.get("/.broker/factor", on_home(_to(lambda parts: parts.second_factor.form))),
                 web.post("/.broker/factor", on_home(_to(lambda parts: parts.second_factor.submit))),
                 web.get("/.broker/me", on_home(_to(lambda parts: parts.me.show))),
+                web.post("/.broker/me", on_home(_to(lambda parts: parts.me.log_out))),
                 web.get("/.broker/logout", _to(lambda parts: parts.logout.ask)),
                 web.post("/.broker/logout", _to(lambda parts: parts.logout.end)),
                 web.get(
@@ -94,6 +95,7 @@ class Portal:
                 web.get("/.broker/wait", on_applications(_to(lambda parts: parts.waiting.room))),
                 web.get("/.broker/jwks.json", self._jwks),
                 web.get("/.broker/static/{name}", _to(lambda parts: parts.style.serve)),
+                web.get("/.broker/language", _to(lambda parts: parts.language.choose)),
                 _page("enter", lambda parts: parts.handover.enter),
                 _page("wait", lambda parts: parts.waiting.wanted),
                 _page("not-admitted", lambda parts: parts.waiting.not_admitted),

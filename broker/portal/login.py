@@ -82,18 +82,27 @@ class Login:
     async def form(self, request: web.Request) -> web.StreamResponse:
         visit = request[VISIT]
         return_id = request.query.get("next", "")
-        if visit.identity is not None:
+        if visit.identity is not None and "again" not in request.query:
             session_id = visit.identity.session_id
             # The gateway may not have heard yet of a logout a moment ago: the record decides.
             if await self._ledger.session(session_id) is not None:
                 return redirect(await self._opening.onward(request, return_id, session_id))
         translate = gettext(visit.language)
         note = translate("You are logged out.") if "out" in request.query else ""
+        if request.query.get("out") == "all":
+            note = translate("You are logged out of all your browsers.")
+        username = ""
+        if visit.identity is not None and "again" in request.query:
+            username = visit.identity.employee
+            note = translate(
+                "A new session begins when you log in again, with its whole time before it. What "
+                "is open keeps its place; save what you typed elsewhere first."
+            )
         if "changed" in request.query:
             note = translate("Your password has been changed. Please log in with the new one.")
         if "late" in request.query:
             note = translate("That took too long, or was done already. Please log in again.")
-        return await self._show(request, return_id, note=note)
+        return await self._show(request, return_id, note=note, username=username)
 
     async def _show(
         self,
@@ -107,6 +116,9 @@ class Login:
     ) -> web.Response:
         visit = request[VISIT]
         start = await self._start_if_known(return_id)
+        kept = {"next": return_id} if start else {}
+        if "again" in request.query:
+            kept["again"] = "1"
         cookie = cookies.kept(request, cookies.LOGIN) or cookies.fresh()
         response = self._pages.page(
             visit,
@@ -118,7 +130,8 @@ class Login:
             fault=fault,
             note=note,
             username=username,
-            switch="/.broker/login?" + urlencode({"next": return_id} if start else {}),
+            ending="",  # whoever is here to log in need not be told to
+            switch="/.broker/login?" + urlencode(kept),
         )
         if status == 503:
             response.headers["Retry-After"] = str(retry_seconds(LATER, self._jitter()))

@@ -78,18 +78,18 @@ class Opening:
             agent=_storable(request.headers.get("User-Agent", ""))[:LONGEST_AGENT],
             factor="excepted" if excepted else factor,
         )
-        replaced = visit.identity is not None and visit.identity.employee == employee.name
-        if visit.identity is not None and replaced:
-            await self._ledger.end_session(visit.identity.session_id)
+        before = visit.identity
+        mine = before is not None and before.employee == employee.name
         evicted = await self._ledger.put_session(
             record,
             most=self._plan.sessions_per_employee,
             refuse=self._plan.refuse_more_sessions,
+            replaced=before.session_id if before is not None and mine else "",
         )
         if record.id in evicted:
             raise Busy("This employee was logged out everywhere at this very moment.")
-        if visit.identity is not None and not replaced:
-            await self._ledger.end_session(visit.identity.session_id)
+        if before is not None and not mine:
+            await self._ledger.end_session(before.session_id)
         if population is not None:
             await self._ledger.admit(employee.name, population)
         return record

@@ -25,6 +25,7 @@ from broker.portal.pages import Pages
 from broker.portal.password import Password
 from broker.portal.second_factor import FactorSecrets, SecondFactor
 from broker.portal.style import Style
+from broker.portal.switching import Switching
 from broker.portal.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -79,8 +80,9 @@ class Parts:
             jitter,
         )
         self.logout = Logout(plan, ledger, pages)
-        self.me = Me(plan, ledger, pages, admitted)
+        self.me = Me(plan, ledger, pages, self.second_factor.factor_of)
         self.waiting = Waiting(pages, self.handover, admitted, jitter)
+        self.language = Switching()
         self._requests = 0
         self._idle = asyncio.Event()
         self._idle.set()

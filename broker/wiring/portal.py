@@ -17,6 +17,7 @@ from broker.policy.populations import PopulationRule
 from broker.policy.second_factor import FactorRules
 from broker.portal.app import Portal
 from broker.portal.plan import PortalPlan
+from broker.settings.scalars import picture_type
 from broker.site.factors import Factors
 from broker.site.rereading import Rereading
 from broker.site.tokens import KeyRing, Tokens
@@ -29,6 +30,7 @@ from broker.wiring.directory import directory_plan
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from broker.settings import Settings
     from broker.wiring.processes import Birth
@@ -75,7 +77,18 @@ def portal_plan(settings: Settings) -> PortalPlan:
         contact=company.contact,
         color=company.color,
         language=company.language,
+        logo=_picture(company.logo),
+        last_use_within=settings.sessions.token_refresh,
     )
+
+
+def _picture(path: Path | None) -> tuple[str, bytes] | None:
+    """Media type and content; of one that was replaced by something else since the check, none."""
+    if path is None:
+        return None
+    content = path.read_bytes()
+    kind = picture_type(content)
+    return (kind, content) if kind is not None else None
 
 
 PATIENCE = 1.0  # seconds for the ledger: not the data path, and logins keep this process busy

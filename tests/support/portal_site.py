@@ -197,6 +197,8 @@ class PortalSite:
                 "pop": record.population,
                 "name": record.display_name,
                 "groups": list(record.groups),
+                "left": (record.ends_ms - (await self.ledger.look(record.employee)).ledger_ms)
+                // 1000,
             }
         application = host != urlsplit(self.home).netloc
         if application and record is not None and parts.path.startswith("/.broker/wait"):

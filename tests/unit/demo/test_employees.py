@@ -28,6 +28,8 @@ def test_who_there_is() -> None:
         "everyone": 780,
         "ops": 12,
         "second_factor": 2,
+        "expired": 2,
+        "must_change": 2,
         "disabled": 20,
     }
     populations = [*found["managers"], *found["sales"], *found["everyone"]]
