@@ -174,8 +174,9 @@ class SessionRecord:
     last_seen_ms: int = 0
     address: str = ""
     agent: str = ""
-    factor: Literal["", "totp", "recovery"] = ""
-    """The second factor that was used at the login."""
+    factor: Literal["", "totp", "recovery", "excepted"] = ""
+    """The second factor that was used at the login; ``excepted``: one is needed, but not in the
+    network it came from, so the session is good there only."""
 
 
 @dataclass(frozen=True, slots=True)

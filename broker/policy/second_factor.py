@@ -53,9 +53,12 @@ class FactorRules:
 def needs_factor(
     rules: FactorRules, population: str | None, groups: Iterable[str], address: str
 ) -> bool:
-    """``address``: where the login came from. One that is none (a Unix socket) is no exception."""
-    if not rules.on or _within(address, rules.except_from):
-        return False
+    """``address``: where the login comes from."""
+    return wants_factor(rules, population, groups) and not excepted(address, rules.except_from)
+
+
+def wants_factor(rules: FactorRules, population: str | None, groups: Iterable[str]) -> bool:
+    """Whether they need one, but for the network they are in."""
     if population in rules.populations:
         return True
     named = {normal_dn(group) for group in rules.groups}
@@ -103,7 +106,8 @@ def written(code: str) -> str:
     return "-".join(code[at : at + 4] for at in range(0, len(code), 4))
 
 
-def _within(address: str, networks: Iterable[str]) -> bool:
+def excepted(address: str, networks: Iterable[str]) -> bool:
+    """Whether it is in one of ``networks``. One that is none (a Unix socket) is not."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from broker.errors import Busy
 from broker.ledger.port import SessionRecord
 from broker.policy.populations import population_of
+from broker.policy.second_factor import wants_factor
 from broker.portal import cookies
 from broker.portal.visit import VISIT
 
@@ -62,6 +63,7 @@ class Opening:
     ) -> SessionRecord:
         """A new session with a new id, whoever was logged in here before; and a seat asked for."""
         population = self.population(employee)
+        excepted = not factor and wants_factor(self._plan.factor, population, employee.groups)
         now_ms = (await self._ledger.look(employee.name)).ledger_ms
         record = SessionRecord(
             id=secrets.token_hex(16),  # no secret, the signature is; and never looks like an option
@@ -74,7 +76,7 @@ class Opening:
             last_seen_ms=now_ms,
             address=visit.address,
             agent=_storable(request.headers.get("User-Agent", ""))[:LONGEST_AGENT],
-            factor=factor,
+            factor="excepted" if excepted else factor,
         )
         before = visit.identity
         mine = before is not None and before.employee == employee.name

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from broker.errors import Busy, DirectoryAway, LedgerAway
 from broker.policy.populations import population_of
-from broker.policy.second_factor import FactorRules, needs_factor
+from broker.policy.second_factor import FactorRules, excepted, wants_factor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,15 +104,16 @@ class Rereading:
             )
             changed, out = [], 0
             for record in await self._ledger.sessions(name):
+                wants = wants_factor(self.factor, population, employee.groups)
+                without = record.factor in ("", "excepted")
                 fresh = replace(
                     record,
+                    factor=("excepted" if wants else "") if without else record.factor,
                     display_name=employee.display_name,
                     groups=employee.groups,
                     population=population or "",
                 )
-                if not record.factor and needs_factor(
-                    self.factor, population, employee.groups, record.address
-                ):
+                if wants and without and not excepted(record.address, self.factor.except_from):
                     await self._ledger.end_session(record.id)
                     out += 1
                 elif fresh != record:

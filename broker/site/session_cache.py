@@ -149,6 +149,7 @@ class SessionCache:
         self._records[record.id] = record
         session.display_name = record.display_name
         session.groups = record.groups
+        session.tied = record.factor == "excepted"
         person = session.person
         session.headers = identity_headers(person.name, record.groups, person.population)
         session.assertions.clear()
@@ -164,6 +165,7 @@ class SessionCache:
         ends = self._clock() + min(left_ms, self._lifetime_ms) / 1000
         headers = identity_headers(record.employee, record.groups, person.population)
         session = Session(record.id, person, record.display_name, record.groups, ends, headers)
+        session.tied = record.factor == "excepted"
         person.sessions.add(session)
         self._sessions[record.id] = session
         self._records[record.id] = record
@@ -394,6 +396,7 @@ def _stated(claims: SessionClaims) -> SessionRecord:
         groups=claims.groups or (),
         created_ms=claims.created_ms,
         ends_ms=claims.ends_ms,
+        factor="excepted" if claims.tied else "",
     )
 
 

@@ -98,7 +98,8 @@ class KeyRing:
 class SessionClaims:
     """What a session cookie says. ``expired``: the signature holds but the token is past its end:
     the record must be asked. ``seat_epoch`` and ``seat_until_ms``: until when, in ledger time of
-    that epoch, the seat may be trusted without asking. ``groups`` is None when they did not fit."""
+    that epoch, the seat may be trusted without asking. ``groups`` is None when they did not fit.
+    ``tied``: good only in the networks from which no second factor is needed."""
 
     session_id: str
     employee: str
@@ -111,6 +112,7 @@ class SessionClaims:
     seat_epoch: str
     seat_until_ms: int
     expired: bool
+    tied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,8 @@ class Tokens:
         }
         if seat is not None and seat.until_ms:
             claims["seat"] = [seat.epoch, seat.until_ms]
+        if record.factor == "excepted":
+            claims["tied"] = True
         if sum(len(group.encode()) + 4 for group in record.groups) <= GROUPS_IN_COOKIE:
             claims["grp"] = list(record.groups)
         return self._sign(claims, SESSION)
@@ -196,6 +200,7 @@ class Tokens:
                 seat_epoch=_text(epoch),
                 seat_until_ms=_whole(until_ms),
                 expired=_whole(claims["exp"]) <= self._now(),
+                tied="tied" in claims,
             )
         except (KeyError, TypeError, ValueError):
             return None

@@ -20,6 +20,7 @@ from broker.cli.main import main
 from broker.demo.employees import GROUPS_DN, PEOPLE_DN, SERVICE_DN, SERVICE_PASSWORD
 from broker.site.tokens import KeyRing
 from tests.integration.conftest import make_authority
+from tests.support.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -258,3 +259,20 @@ def test_a_redis_that_forgets(
         configure("noeviction")
     assert code == 1
     assert "noeviction" in out
+
+
+def test_second_factors_want_a_redis_that_keeps_them(
+    folder: Path, document: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``serve`` refuses, ``check`` explains; without second factors both only warn."""
+    asked = {**document, "second_factor": {"populations": ["everyone"]}}
+    assert check(folder, asked, capsys)[0] == 0
+    with contextlib.closing(RedisServer("--maxmemory-policy", "noeviction")) as forgetful:
+        document["ledger"] = asked["ledger"] = {"url": forgetful.url}
+        assert check(folder, document, capsys)[0] == 0
+        code, out = check(folder, asked, capsys)
+        refused = main(["serve", "-c", str(folder / "config.yaml")])
+        told = capsys.readouterr().err
+    assert (code, refused) == (1, 1)
+    assert "would lose every second factor" in out
+    assert "would lose every second factor" in told

@@ -112,6 +112,42 @@ async def test_from_the_first_login_to_a_reset(demo: RunningDemo) -> None:
         assert found[1] not in page.text
 
 
+async def test_a_reload_says_who_needs_one_and_where_not(demo: RunningDemo) -> None:
+    """A manager, from a network that is excepted, which then is not any more; and one who was
+    logged in before managers needed one."""
+    file = demo.state / "broker.yaml"
+    before = file.read_text("utf-8")
+    asked = "second_factor:\n  populations: [managers]\n"
+    excepted = asked + "  except_from: ['127.0.0.0/8', '::1']\n"
+    feed, home = demo.known["apps"]["feed"], demo.known["home"]
+    early, inside = demo.person("managers", 0), demo.person("managers", 1)
+    try:
+        async with demo.browser() as (browser, _), demo.browser() as (other, _):
+            assert (await demo.enter(browser, early)).outcome == "seated"
+            file.write_text(before.replace("second_factor:\n", excepted), "utf-8")
+            await broker(demo, "reload")
+            assert (await demo.enter(other, inside)).outcome == "seated"
+            assert '"factor": "excepted"' in await broker(
+                demo, "sessions", "list", inside, "--json"
+            )
+            assert (await other.navigate(f"{feed}/")).url == f"{feed}/"
+
+            file.write_text(before.replace("second_factor:\n", asked), "utf-8")
+            await broker(demo, "reload")
+            page = await other.navigate(f"{feed}/")
+            assert page.asks_for_login, "the gateway takes it in that network only"
+            assert (await other.log_in(inside, demo.known["password"])).url.startswith(
+                f"{home}/.broker/factor"
+            )
+            await broker(demo, "sessions", "refresh", early)
+            async with asyncio.timeout(30):
+                while "is not logged in" not in await broker(demo, "sessions", "list", early):
+                    await asyncio.sleep(0.1)
+    finally:
+        file.write_text(before, "utf-8")
+        await broker(demo, "reload")
+
+
 async def test_nobody_else_is_asked(demo: RunningDemo) -> None:
     async with demo.browser() as (browser, _):
         page = await browser.log_in(demo.person("sales"), demo.known["password"])

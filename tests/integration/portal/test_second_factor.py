@@ -70,6 +70,10 @@ async def test_only_who_needs_one_is_asked(browser: Browser, site: PortalSite) -
     site.address = "10.1.2.3"
     assert (await Browser(site).log_in("marek")).url == ME
     assert site.outcomes == ["ok", "factor_asked", "ok"]
+    record = await session_of(site)
+    assert record.factor == "excepted", "the gateway takes it in that network only"
+    assert (await Browser(site).log_in("aminata")).url == ME
+    assert {each.factor for each in await site.ledger.sessions("aminata")} == {""}
 
 
 async def test_a_group_needs_one_whatever_the_population(

@@ -8,11 +8,13 @@ from broker.policy.guessing import CODES, code_rules, subject
 from broker.policy.second_factor import (
     FactorRules,
     asked,
+    excepted,
     needs_factor,
     read_code,
     read_recovery,
     steps_to_try,
     usable,
+    wants_factor,
     written,
 )
 
@@ -48,6 +50,14 @@ def test_it_is_off_where_it_names_nobody() -> None:
     assert not needs_factor(FactorRules(), None, (), "192.0.2.7")
     assert FactorRules(("a",)).on
     assert FactorRules(groups=("a",)).on
+
+
+def test_an_exception_is_one_of_the_network_only() -> None:
+    assert wants_factor(RULES, "managers", ())
+    assert not wants_factor(RULES, "sales", ())
+    assert excepted("10.9.8.7", RULES.except_from)
+    assert not excepted("192.0.2.7", RULES.except_from)
+    assert not excepted("10.9.8.7", ())
 
 
 def test_what_is_asked_for() -> None:

@@ -50,11 +50,9 @@ def test_a_letter_changed_is_noticed(place: int) -> None:
         factors().unseal(changed, "zoë", "f1")
 
 
-@pytest.mark.parametrize(
-    "sealed",
-    ["", "x", "x.y", pytest.param(f"{next(iter(RING.factors))}.a", id="a kid")],
-)
+@pytest.mark.parametrize("sealed", ["", "x", "x.y", "{}.a"])
 def test_what_is_no_sealed_secret_is_refused(sealed: str) -> None:
+    sealed = sealed.format(next(iter(RING.factors)))
     with pytest.raises(FactorUnreadable):
         factors().unseal(sealed, "zoë", "f1")
 

@@ -179,12 +179,21 @@ async def test_who_needs_a_second_factor_by_now_is_out_where_none_was_used(reade
     reader.later()
     await reader.rereading.once()
     assert reader.outcomes == ["same", "changed"]
-    left = {record.id: record.population for record in await reader.ledger.sessions("aminata")}
-    assert left == {"with": "managers", "inside": "managers"}
+    left = {
+        each.id: (each.population, each.factor) for each in await reader.ledger.sessions("aminata")
+    }
+    assert left == {"with": ("managers", "totp"), "inside": ("managers", "excepted")}
     assert ("session", "without") in [(each.kind, each.subject) for each in reader.told()]
     reader.later()
     await reader.rereading.once()
     assert reader.outcomes[-1] == "same"
+    reader.directory.employees["aminata"] = employee("aminata", "sales")
+    reader.later()
+    await reader.rereading.once()
+    left = {
+        each.id: (each.population, each.factor) for each in await reader.ledger.sessions("aminata")
+    }
+    assert left == {"with": ("sales", "totp"), "inside": ("sales", "")}
 
 
 async def test_switching_it_on_ends_sessions_without(reader: Reader) -> None:
