@@ -12,6 +12,7 @@ import yaml
 from broker.configuration import load, load_with_doubts
 from broker.errors import ConfigurationError
 from broker.site.tokens import KeyRing
+from broker.wiring.portal import portal_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -462,3 +463,37 @@ def test_exceptions_for_nobody_are_doubted(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(document), "utf-8")
     _, doubts = load_with_doubts(path, {"KEYS": KEYS})
     assert any("second_factor.except_from" in str(doubt) for doubt in doubts)
+
+
+PICTURES = {
+    "image/png": b"\x89PNG\r\n\x1a\n....",
+    "image/jpeg": b"\xff\xd8\xff\xe0....",
+    "image/webp": b"RIFF....WEBPVP8 ",
+    "image/svg+xml": b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>',
+}
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_a_logo_is_a_picture_that_browsers_show(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "logo").write_bytes(PICTURES[kind])
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(put("company", {"logo": "logo"})), "utf-8")
+    settings = load(path, {"KEYS": KEYS})
+    assert portal_plan(settings).logo == (kind, PICTURES[kind])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"GIF89a", "is no SVG, PNG, JPEG or WebP"),
+        (b"", "is no SVG, PNG, JPEG or WebP"),
+        (PICTURES["image/png"] + bytes(64 * 1024), "at most 65536"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_what_is_no_logo(faults: Check, tmp_path: Path, content: bytes | None, told: str) -> None:
+    if content is not None:
+        (tmp_path / "logo").write_bytes(content)
+    (fault,) = faults(put("company", {"logo": "logo"}))
+    assert "company.logo" in fault
+    assert told in fault
