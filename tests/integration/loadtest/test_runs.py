@@ -129,7 +129,11 @@ def running(words: str) -> list[str]:
 @contextlib.contextmanager
 def demo(scenario: str, checkout: Path = ROOT) -> Iterator[tuple[Path, Site]]:
     with own_demo(plan(scenario), checkout) as description:
-        yield description, msgspec.json.decode(description.read_bytes(), type=Site)
+        yield description, site_of(description)
+
+
+def site_of(description: Path) -> Site:
+    return msgspec.json.decode(description.read_bytes(), type=Site)
 
 
 def test_two_workers_share_the_employees_and_the_network_is_cut_for_both(tmp_path: Path) -> None:
@@ -189,6 +193,7 @@ def test_a_lower_limit_makes_people_wait(tmp_path: Path) -> None:
     assert not objective(found, "Waits for a seat").ok, said
     assert not found.ok
     assert facts(found) == NOTHING_WRONG
+    assert not [each for each in found.errors if "429" in each.kind], "they poll when they may"
 
 
 def test_a_slowed_backend_makes_pages_slow(tmp_path: Path) -> None:

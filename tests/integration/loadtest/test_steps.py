@@ -1,0 +1,64 @@
+"""A step load on the demo whose bottleneck is known: each of the feed's two servers lets requests
+take turns of 40 ms, so no more than 50 a second pass it. ``broker capacity plan`` has to find it in
+the report that the run leaves.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker.cli.main import main
+from broker.scaling.answer import answer
+from broker.scaling.measured import read
+from loadtest.model import LoadModel
+from loadtest.own_demo import own_demo
+from loadtest.plan import Plan
+from loadtest.scenarios import SCENARIOS
+from tests.integration.loadtest.test_runs import ROOT, environment, site_of, tell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DELAY, TURN = 0.120, 0.040  # seconds
+SCALE, SPEED = 1600.0, 36.0
+PATIENCE = 240.0
+
+pytestmark = pytest.mark.timeout(360)
+
+
+def test_the_steps_of_a_run_carry_the_capacity_plan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = Plan(LoadModel(), SCENARIOS["steps"], SCALE, SPEED)
+    with own_demo(plan) as description:
+        servers = site_of(description).backends["feed"]
+        for server in servers:
+            tell(f"{server}/oracle", {"delay_seconds": DELAY, "turn_seconds": TURN})
+        done = subprocess.run(
+            [
+                sys.executable, "-m", "loadtest", "run", "steps", "--scale", f"{SCALE:g}",
+                "--speed", f"{SPEED:g}", "--site", str(description), "--reports", str(tmp_path),
+            ],
+            cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=PATIENCE,
+            check=False,
+        )  # fmt: skip
+    file = tmp_path / "latest" / "report.json"
+    assert file.exists(), done.stderr
+    report = json.loads(file.read_bytes())
+    promised = {each["name"] for each in report["objectives"]}
+    assert "Different loads measured of feed" in promised
+    assert not [name for name in promised if name.startswith(("Pages", "Logins", "Errors"))]
+
+    found = answer("feed", read(file).pools["feed"], base=1.0)
+    assert found.answered, (found.refused, found.points, done.stderr)
+    assert found.fit is not None
+    ceiling, full = len(servers) / TURN, len(servers) * (DELAY + TURN) / TURN
+    assert ceiling * 0.7 < found.fit.law.ceiling() < ceiling * 1.3
+    assert full / 2 < found.fit.law.knee() < full * 2
+    assert main(["capacity", "plan", "--from", str(file), "--base", "feed=1"]) == 0
+    assert "feed breaks first" in " ".join(capsys.readouterr().out.split())
