@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
-from matplotlib.dates import DateFormatter, date2num
+from matplotlib.dates import AutoDateLocator, DateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -44,7 +44,8 @@ class Lines:
 
     @property
     def highest(self) -> float:
-        return max((y for _, points in self.drawn for _, y in points), default=0.0)
+        values = (y for _, points in self.drawn for _, y in points)
+        return max((y for y in values if math.isfinite(y)), default=0.0)
 
 
 def draw(board: dict[str, Any], source: Prometheus, start: float, end: float) -> bytes:
@@ -85,12 +86,20 @@ def _asked(panel: dict[str, Any], source: Prometheus, start: float, end: float) 
                 lambda label, series=series: series["metric"].get(label[1], ""),  # type: ignore[misc]
                 target["legendFormat"],
             )
-            points = [
-                (datetime.fromtimestamp(float(at)).astimezone(), float(value))
-                for at, value in series["values"]
-            ]
-            found.append((name, [each for each in points if math.isfinite(each[1])]))
+            found.append((name, _with_gaps(series["values"])))
     return Lines(tuple(found))
+
+
+def _with_gaps(values: list[tuple[float, str]]) -> Points:
+    """Points, with one that is no number wherever a step is missing."""
+    points: Points = []
+    before = math.inf
+    for at, text in values:
+        if at - before > 1.5 * STEP:
+            points.append((datetime.fromtimestamp(before + STEP).astimezone(), math.nan))
+        points.append((datetime.fromtimestamp(at).astimezone(), float(text)))
+        before = at
+    return points
 
 
 def _changes(
@@ -152,13 +161,13 @@ def _number(
         x, y = [date2num(at) for at, _ in points], [value for _, value in points]
         axes.fill_between(x, y, color="white", alpha=0.22, linewidth=0)
         axes.plot(x, y, color="white", alpha=0.7, lw=1)
-    axes.set_ylim(0, max(lines.highest * 2.4, 1e-9))
+    axes.set_ylim(0, max(lines.highest * 3, 1e-9))
     axes.set_xlim(_time(start), _time(end))
     axes.text(0.04, 0.9, panel["title"], transform=axes.transAxes, color="white", size=9,
               weight="bold", va="top")  # fmt: skip
     unit = panel["fieldConfig"]["defaults"].get("unit", "short")
     text = told(values[0], unit) if values else "no data"
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, color="white", size=25, weight="bold",
+    axes.text(0.5, 0.56, text, transform=axes.transAxes, color="white", size=25, weight="bold",
               ha="center", va="center")  # fmt: skip
 
 
@@ -188,8 +197,9 @@ def _course(
             axes.fill_between(x, y, color=colour, alpha=0.1, linewidth=0, zorder=2)
     axes.set_ylim(0, lines.highest * 1.1 if lines.highest > 0 else 1)
     axes.set_xlim(_time(start), _time(end))
-    axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.xaxis.set_major_formatter(DateFormatter("%H:%M:%S", tz=datetime.now().astimezone().tzinfo))
+    here = datetime.now().astimezone().tzinfo
+    axes.xaxis.set_major_locator(AutoDateLocator(tz=here, minticks=3, maxticks=6))
+    axes.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=here))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: told(value, unit)))
     axes.grid(axis="y", color=GRID, lw=0.7)
