@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 TEXT = readme.README.read_text("utf-8")
 PICTURES = CHECKOUT / "dashboards" / "pictures"
 PATIENCE = 60.0
-STAYS = ("make demo", "broker demo arrive", "broker status --watch")
+STAYS = ("make demo", "broker demo arrive", "broker capacity show --watch")
 LINKED = (
     ".venv", "Makefile", "broker", "config", "dashboards", "loadtest", "lock", "pyproject.toml",
 )  # fmt: skip
