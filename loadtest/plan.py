@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 600.0  # 95 % of waits end within it, full size
 IDLE_SECONDS = 900.0  # until a seat is reclaimable, full size
 SHORTEST_IDLE = 30.0  # seats are touched every 10 s at most: less cannot be told from idle
-SETTLED = 0.25  # of a step, after which those who came with it behave as the others
+SETTLED = 0.2  # of a step, after which those who came with it behave as the others
 SETTLE_SECONDS = 8.0  # after the last employee left: late reports arrive, seats are returned
 
 

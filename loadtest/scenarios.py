@@ -122,7 +122,7 @@ _ALL = (
     Scenario(
         "steps",
         "Up to which load do the servers carry?",
-        _stairs(0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0),
+        _stairs(0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0),
         activity=1.25 * 10,
         factor=10.0,
         speed=12.0,

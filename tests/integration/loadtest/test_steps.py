@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DELAY, TURN = 0.120, 0.040  # seconds
-SCALE, SPEED = 1600.0, 30.0
+SCALE, SPEED = 1280.0, 24.0
 PATIENCE = 240.0
 
 pytestmark = pytest.mark.timeout(360)
