@@ -178,8 +178,8 @@ def _course(
     _card(figure, box, CARD)
     axes = _inner(figure, box, 52, 50, 14, 34)
     unit = panel["fieldConfig"]["defaults"].get("unit", "short")
-    _, height = figure.get_size_inches() * DPI
-    pixels = box[3] * height - 84
+    width, height = figure.get_size_inches() * DPI
+    pixels, across = box[3] * height - 84, box[2] * width - 66
     axes.text(0, 1 + 20 / pixels, panel["title"], transform=axes.transAxes, color=INK, size=9,
               weight="bold", va="center")  # fmt: skip
     axes.text(0, 1 + 7 / pixels, textwrap.shorten(panel["description"], 86, placeholder=" ..."),
@@ -200,7 +200,7 @@ def _course(
     here = datetime.now().astimezone().tzinfo
     axes.xaxis.set_major_locator(AutoDateLocator(tz=here, minticks=3, maxticks=6))
     axes.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=here))
-    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=unit == "short"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: told(value, unit)))
     axes.grid(axis="y", color=GRID, lw=0.7)
     axes.tick_params(length=0, colors=QUIET, labelsize=7)
@@ -208,7 +208,7 @@ def _course(
         spine.set_visible(False)
     if any(name for name, _ in lines.drawn):
         axes.legend(
-            loc="upper left", bbox_to_anchor=(-0.1, -14 / pixels), ncols=4, frameon=False,
+            loc="upper left", bbox_to_anchor=(-44 / across, -14 / pixels), ncols=4, frameon=False,
             fontsize=7, labelcolor=INK, handlelength=1.2, columnspacing=1.2, borderaxespad=0.3,
         )  # fmt: skip
     if not lines.drawn:
