@@ -7,15 +7,21 @@ import json
 import os
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import yaml
 
+from broker.cli.client import AdminClient
 from broker.demo.loopback import client
 from dashboards.generate import texts
+from loadtest.pictures import panels, shrink
 from loadtest.pictures.prometheus import NoPrometheus, Prometheus, filled_in, prometheus
+from loadtest.pictures.shots import NoChromium, Photographer, chromium
+from loadtest.site import Site
 from tests.support.running_demo import RunningDemo, command, running_demo
 
 if TYPE_CHECKING:
@@ -113,3 +119,42 @@ async def test_a_full_house_with_people_waiting_is_seen(source: Prometheus) -> N
                 if result and float(result[0]["value"][1]) >= least:
                     break
                 await asyncio.sleep(0.2)
+
+
+def test_the_dashboards_are_drawn_and_small(source: Prometheus, tmp_path: Path) -> None:
+    """What make pictures does after a run of minutes, here of the last ten seconds."""
+    end = time.time()
+    boards = [json.loads(text) for text in texts().values()]
+    sizes = [
+        shrink.write(panels.draw(board, source, end - 10, end), tmp_path / f"{number}.png")
+        for number, board in enumerate(boards)
+    ]
+    assert min(sizes) > 10_000, "more than an empty page"
+
+
+def without_the_last(demo: RunningDemo, count: int) -> Site:
+    site = msgspec.convert(demo.known, Site)
+    people = site.accounts[site.mobile[-1]]
+    kept = {site.mobile[-1]: people[: len(people) - count]}
+    return msgspec.structs.replace(site, accounts={**site.accounts, **kept})
+
+
+def test_pages_are_photographed_on_a_full_house(demo: RunningDemo, tmp_path: Path) -> None:
+    try:
+        with chromium() as browser:
+            # Some of the last are among those who came: who finds a place in the queue is none.
+            for left_out in range(20):
+                site = without_the_last(demo, left_out)
+                photographer = Photographer(browser, site)
+                waiting = photographer.waiting(site.mobile[-1])
+                if waiting is not None:
+                    break
+            assert waiting is not None
+            link = AdminClient(site.admin, site.admin_token).post("console-links", {})["url"]
+            pictures = [photographer.login(), waiting, photographer.console(link)]
+    except NoChromium as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    for number, picture in enumerate(pictures):
+        assert shrink.write(picture, tmp_path / f"{number}.png") > 10_000

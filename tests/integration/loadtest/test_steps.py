@@ -1,5 +1,5 @@
 """A step load on the demo whose bottleneck is known: each of the feed's two servers lets requests
-take turns of 40 ms, so no more than 25 a second pass each. ``broker capacity plan`` has to find it
+take turns of 20 ms, so no more than 50 a second pass each. ``broker capacity plan`` has to find it
 in the report that the run leaves.
 """
 
@@ -24,8 +24,8 @@ from tests.integration.loadtest.test_runs import ROOT, environment, site_of, tel
 if TYPE_CHECKING:
     from pathlib import Path
 
-DELAY, TURN = 0.120, 0.040  # seconds
-SCALE, SPEED = 1280.0, 24.0
+DELAY, TURN = 0.060, 0.020  # seconds
+SCALE, SPEED = 600.0, 24.0
 PATIENCE = 240.0
 
 pytestmark = pytest.mark.timeout(360)
