@@ -5,8 +5,8 @@ nobody's own demo is touched; of ``make demo`` that line is run which make says 
 the set-up of .venv; what stays (the demo, employees at work, what watches) is ended when the last
 command is through. What takes minutes is not run here: of other ``make`` targets make has to know
 the target and every program of it has to be there (what ``make loadtest`` shows is held against a
-real run in ``loadtest/test_runs.py``). ``broker serve`` would be a second broker: its options are
-looked up.
+real run in ``loadtest/test_runs.py``). ``broker serve`` would be a second broker, ``broker init``
+asks questions: their options are looked up.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Checkout:
             line = self._would_run(line + "".join(f" {k}={v}" for k, v in self._ports.items()))[-1]
         elif line.startswith("make "):
             return self._programs(line)
-        elif line.startswith("broker serve"):
+        elif line.startswith(("broker serve", "broker init")):
             return self._options(line)
         elif line.startswith("broker check"):  # of the configuration that the demo wrote itself
             shutil.copy(self._folder / ".demo" / "broker.yaml", self._folder / "config.yaml")
@@ -119,7 +119,7 @@ class Checkout:
             [*[word for word in words if not word.startswith("-") and "." not in word], "--help"],
             cwd=self._folder, env=self._environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
-        options = {word for word in words if word.startswith("-")} | {"--first-start"}
+        options = {"--help", *(word for word in words if word.startswith("--"))}
         return [each for each in options if not re.search(rf"(^|[\s,]){each}\b", said.stdout)]
 
     def leave(self) -> None:
