@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from broker.__main__ import main
 from loadtest.pictures.__main__ import names
 from loadtest.pictures.shrink import LARGEST
 from tests.support import readme
@@ -190,6 +191,20 @@ def test_it_is_short_and_so_is_each_door() -> None:
     for door in doors:
         lines = door.split("\n## ")[0].strip().splitlines()[1:]
         assert len([line for line in lines if line.strip()]) <= 15, door
+
+
+_SENTENCES = re.sub(r"^```.*?^```$", "", TEXT, flags=re.MULTILINE | re.DOTALL)
+INLINE = sorted(set(re.findall(r"`(broker [^`]+)`", _SENTENCES)))
+
+
+@pytest.mark.parametrize("line", INLINE)
+def test_a_command_within_a_sentence_exists(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = line.replace("[", "").replace("]", "").split()[1:]
+    named = [word for word in words if word.isalpha() and word.islower()]
+    assert main([*named, "--help"]) == 0
+    shown = capsys.readouterr().out
+    for option in (word for word in words if word.startswith("-")):
+        assert re.search(rf"(^|[\s,]){option}\b", shown), option
 
 
 @pytest.mark.parametrize("document", ["README.md", "dashboards/RUNBOOK.md"])
