@@ -35,14 +35,14 @@ CONNECTIONS_USED = (
     "sum(max by (pool, population) (broker_connections_in_use))"
     " / max(broker_site_connections_limit)"
 )
-#: Without requests there is no share: 0 of 0 draws nothing, which is the truth. The portal's 503 is
-#: the waiting room: no error.
-APPLICATIONS = f'{P}, pool!="portal"'
+#: Without requests there is no share: 0 of 0 draws nothing, which is the truth. Being told to wait
+#: for a seat is 503 too, and no error (``rules/recording.yml`` counts alike).
 ERRORS = (
-    f'sum(rate(broker_requests_total{{{APPLICATIONS}, code_class="5xx"}}{R}))'
-    f" / sum(rate(broker_requests_total{{{APPLICATIONS}}}{R}))"
+    f'clamp_min(sum(rate(broker_requests_total{{code_class="5xx"}}{R}))'
+    f' - (sum(rate(broker_refused_total{{reason=~"no_seat|learning"}}{R})) or vector(0)), 0)'
+    f' / sum(rate(broker_requests_total{{code_class!="none"}}{R}))'
 )
-ERRORS_TEXT = "Share of the applications' exchanges answered with 5xx."
+ERRORS_TEXT = "Share of exchanges answered with 5xx, less those told to wait for a seat."
 SEATS = (
     (f"max by (population) (broker_seats_occupied{{{Q}}})", "{{population}} occupied"),
     (f"max by (population) (broker_seats_called{{{Q}}})", "{{population}} called"),

@@ -191,7 +191,9 @@ def _course(
         colour = LINES[number % len(LINES)]
         x, y = [date2num(at) for at, _ in points], [value for _, value in points]
         limit = re.search(r"limit|configured|expected", name)
-        axes.plot(x, y, color=colour, lw=1.4, ls=(0, (5, 3)) if limit else "-", label=name,
+        # What is nothing all the time needs no name below: there can be ten of them.
+        named = name if lines.highest == 0 or any(value > 0 for value in y) else None
+        axes.plot(x, y, color=colour, lw=1.4, ls=(0, (5, 3)) if limit else "-", label=named,
                   zorder=3)  # fmt: skip
         if not limit:
             axes.fill_between(x, y, color=colour, alpha=0.1, linewidth=0, zorder=2)
