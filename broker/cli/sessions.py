@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from broker.cli.client import quoted
 from broker.cli.finding import api_options
 from broker.cli.output import confirm, show_json, show_table
 
@@ -66,7 +67,7 @@ def revoke(
     if sum(chosen) != 1:
         raise click.UsageError("Say whose: one SESSION, --employee, --population or --everybody.")
     if session:
-        answer = api.delete(f"sessions/{_quoted(session)}")
+        answer = api.delete(f"sessions/{quoted(session)}")
     elif employee:
         confirm(f"Log {employee} out of every browser?", yes=yes)
         answer = api.delete("sessions", employee=employee)
@@ -82,9 +83,3 @@ def revoke(
     click.echo(f"Revoked (number {answer['revocation']}).")
     if answer.get("known") is False:
         click.echo("The ledger did not know that session; it is refused from now on all the same.")
-
-
-def _quoted(text: str) -> str:
-    from urllib.parse import quote
-
-    return quote(text, safe="")

@@ -50,7 +50,10 @@ class Voice:
         self.say(f"{error}. The end of {error.log}:\n{tail or '    (it is empty)'}")
 
     def ready(self, known: dict[str, Any], plan: Plan) -> None:
-        self._write(self._out, f"READY {json.dumps(known)}\n")
+        """The READY line is for scripts: on a terminal a thousand names would bury the rest."""
+        with contextlib.suppress(ValueError):  # closed: nobody reads any more
+            if not self._out.isatty():
+                self._write(self._out, f"READY {json.dumps(known)}\n")
         self._write(self._out, welcome(known, plan))
 
     @staticmethod
