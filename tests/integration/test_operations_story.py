@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(300)
 SEATS = 60
-GUARD = {"window": "2s", "responses": 40, "slower_by": "1s"}
+GUARD = {"window": "2s", "responses": 20, "slower_by": "1s"}
 SLOW = 2.5  # seconds: far above what a machine that is busy with other tests adds
-STAY = 3  # requests of those who only look in
+STAY = 2  # requests of those who only look in
 
 
 @pytest.fixture(scope="module")

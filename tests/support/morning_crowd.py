@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from tests.support.running_demo import RunningDemo
 
 AT_ONCE = 24  # logins under way
-THINK = 1.0  # seconds between two requests of one employee
-PATIENCE = 90.0
+THINK = 2.0  # seconds between two requests of somebody who stays
+LOOK_IN = 0.5  # of somebody who does not
+PATIENCE = 150.0
 ASKED = {"Accept": "application/json", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin"}
 TICKET = "__Host-broker-ticket"
 
@@ -122,7 +123,7 @@ class Crowd:
             await self._compare(employee)
             while stay is None or employee.statuses.total() < stay:
                 await self.fetch(employee, "/api/whoami")
-                await asyncio.sleep(THINK)
+                await asyncio.sleep(THINK if stay is None else LOOK_IN)
             employee.state = "left"
             await browser.log_out()
 
