@@ -45,7 +45,8 @@ _COMMANDS = {
     "demo": ("demo", "Run the whole system on loopback; let employees arrive."),
     "status": ("status", "Seats, waiting room, connections and workers at a glance."),
     "capacity": ("capacity", "See capacity, raise it, go back."),
-    "sessions": ("sessions", "Logged-in browsers: list, revoke."),
+    "sessions": ("sessions", "Logged-in browsers: list, revoke, refresh."),
+    "bans": ("bans", "Bans by wrong passwords: list, clear."),
     "waiting": ("waiting", "The waiting room."),
     "servers": ("servers", "The applications' servers and their health."),
     "workers": ("workers", "Worker processes: list, forget a lost one."),
@@ -54,7 +55,7 @@ _COMMANDS = {
     "tokens": ("tokens", "Who may use the admin API: create, list, revoke."),
     "audit": ("audit", "Who changed what, when, why and how it ended."),
     "reload": ("reload", "Make this host read its configuration again."),
-    "keys": ("keys", "Make a key ring for sessions and assertions."),
+    "keys": ("keys", "The key ring for sessions and assertions: generate, rotate."),
 }
 
 
