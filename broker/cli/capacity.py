@@ -11,7 +11,8 @@ from broker.cli.capacity_plan import plan
 from broker.cli.capacity_words import Scale, raise_order, ramp_of, ramp_options
 from broker.cli.finding import api_options
 from broker.cli.main import DONE, REFUSED
-from broker.cli.output import confirm, show_drawn, show_json, show_table
+from broker.cli.output import confirm, show_drawn, show_json
+from broker.cli.trail import show_entries
 
 if TYPE_CHECKING:
     from broker.cli.client import AdminClient
@@ -199,26 +200,6 @@ def history(api: AdminClient, *, most: int, as_json: bool) -> None:
         show_json({"entries": entries})
     else:
         show_entries(entries)
-
-
-def show_entries(entries: list[dict[str, Any]]) -> None:
-    """Lines of the audit trail as a table."""
-    show_table(
-        ("no", "time", "who", "did", "to", "why", "after"),
-        [
-            (
-                entry["number"],
-                entry["time"],
-                entry["author"],
-                entry["action"],
-                entry["subject"],
-                entry["reason"],
-                entry["after"],
-            )
-            for entry in entries
-        ],
-        nothing="Nothing was changed yet.",
-    )
 
 
 def _carry_out(

@@ -183,7 +183,7 @@ async function apply() {
   const told = [
     `Seats: ${number(decided.before.seats)} now, ${number(decided.at_target.seats)} then. Connections: ${number(decided.before.connections)} now, ${number(decided.at_target.connections)} then.`,
     `Admitted: ${decided.at_target.admitted.join(", ") || "nobody"}.`,
-    ...inShort(decided.forecast),
+    `Foreseen: ${inShort(decided.forecast).join(" ")}`,
     `“${body.reason}”`,
   ];
   if (body.ends || body.lasts) told.push(`Ends ${day(body.ends ? Date.parse(body.ends) : Date.now() + body.lasts * 1000)}.`);
