@@ -305,7 +305,7 @@ class Api:
                 ),
             ),
             Operation(
-                "POST", "/sessions/refresh", "Read employees' entries in the directory again",
+                "POST", "/rereadings", "Read employees' entries in the directory again",
                 self.refresh_sessions,
                 {200: "how many employees are to be read", 400: "not exactly one of the four"},
                 (),

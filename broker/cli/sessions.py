@@ -132,7 +132,7 @@ def refresh(
     named = {kind: value for kind, value in chosen if value}
     if len(named) != 1:
         raise click.UsageError("Say whose: EMPLOYEE, --session, --population or --everybody.")
-    answer = api.post("sessions/refresh", named)
+    answer = api.post("rereadings", named)
     if as_json:
         show_json(answer)
         return

@@ -430,7 +430,7 @@ class TestApi:
 
     async def test_refreshing(self, host: Host) -> None:
         async def refresh(body: Any) -> tuple[int, Any]:
-            return await host.ask("/api/v1/sessions/refresh", "POST", json=body)
+            return await host.ask("/api/v1/rereadings", "POST", json=body)
 
         for body in (
             {"employee": "amina"}, {"session": "s1"}, {"population": "sales"}, {"everybody": True},

@@ -201,7 +201,7 @@ def test_sessions_of_many(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_refreshing(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
-    api.answers["POST", "sessions/refresh"] = (200, {"employees": 3})
+    api.answers["POST", "rereadings"] = (200, {"employees": 3})
     for arguments, body in (
         (["mia"], {"employee": "mia"}),
         (["--session", "s1"], {"session": "s1"}),
@@ -209,7 +209,7 @@ def test_refreshing(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
         (["--everybody"], {"everybody": True}),
     ):
         assert main(["sessions", "refresh", *arguments]) == 0
-        assert api.asked[-1][:3] == ("POST", "sessions/refresh", body)
+        assert api.asked[-1][:3] == ("POST", "rereadings", body)
         assert "3" in capsys.readouterr().out
     assert main(["sessions", "refresh"]) == 2
     assert main(["sessions", "refresh", "mia", "--everybody"]) == 2
