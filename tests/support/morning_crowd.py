@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.support.running_demo import RunningDemo
 
 AT_ONCE = 24  # logins under way
-THINK = 2.0  # seconds between two requests of somebody who stays
+THINK = 3.0  # seconds between two requests of somebody who stays
 LOOK_IN = 0.5  # of somebody who does not
 PATIENCE = 150.0
 ASKED = {"Accept": "application/json", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin"}
