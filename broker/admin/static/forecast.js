@@ -48,7 +48,7 @@ function stepOf(step, crowd) {
     el("b", {}, times(step.scale)),
     bar,
     el("span", { class: "who" },
-      enter.length ? `${enter.map(([name, count]) => `${number(count)} ${name}`).join(", ")} get in` : "nobody is left to get in",
+      enter.length ? `${enter.map(([name, count]) => `${number(count)} ${name}`).join(", ")} get in` : waiting ? "nobody gets in" : "nobody is left to get in",
       waiting ? el("small", {}, `${number(waiting)} still wait`) : null));
 }
 
@@ -82,7 +82,7 @@ function needed(told) {
 
 function needOf(name, need) {
   const most = need.limit || 1;
-  if (need.mean === null) return el("li", {}, el("b", {}, name), el("span", { class: "unknown" }, "not known"), el("span", {}, `of ${number(need.limit)}`));
+  if (need.mean === null) return el("li", {}, el("b", {}, name), el("span", { class: "unknown" }, `not known, of ${number(need.limit)}`));
   return el("li", {},
     el("b", {}, name),
     el("meter", { min: 0, max: most, high: NEAR * most, optimum: 0, value: Math.min(need.peak, most), "aria-label": `${name}, at the peak` }),
