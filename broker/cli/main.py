@@ -40,6 +40,7 @@ BROKER_ADMIN_CA names whom to trust, BROKER_ADMIN_CERTIFICATE and BROKER_ADMIN_K
 
 #: Command -> (module, one line for --help), in the order of --help.
 _COMMANDS = {
+    "init": ("init", "A few questions, and a first configuration."),
     "serve": ("serve", "Run the broker on this host until it is stopped."),
     "check": ("check", "Name all faults of a configuration, then try everything it names."),
     "demo": ("demo", "Run the whole system on loopback; let employees arrive."),

@@ -1,6 +1,6 @@
 """A step load on a real sample backend, through a real broker, with a bottleneck that is known: the
-oracle lets requests take turns of 20 ms, so no more than 50 a second can ever pass. Turns and delays
-are long against what a busy machine adds to them.
+oracle lets requests take turns of 20 ms, so no more than 50 a second can ever pass. Turns and
+delays are long against what a busy machine adds to them.
 """
 
 from __future__ import annotations
@@ -129,7 +129,8 @@ async def test_a_known_bottleneck_is_found(
 
 
 async def test_without_the_bottleneck_there_is_no_answer(backend: str) -> None:
-    """Employees on the same server, which takes no turns, show no saturation, and nothing is claimed."""
-    found = answer("feed", await measured(backend, {"delay_seconds": ALONE}, (6, 8, 11, 15, 20, 26)))
+    """A server that takes no turns shows no saturation, and nothing is claimed."""
+    steps = await measured(backend, {"delay_seconds": ALONE}, (6, 8, 11, 15, 20, 26))
+    found = answer("feed", steps)
     assert not found.answered, steps
     assert "no saturation was seen" in found.refused[0]
