@@ -178,6 +178,8 @@ async def test_the_worst_morning_of_the_year(demo: RunningDemo) -> None:
         assert watch.ramp["scale"] < before
         assert "p95" in watch.ramp["why"]
         await make_slow(demo, 0)
+        slow = set(crowd.pending)
+        await crowd.until(lambda: not slow & crowd.pending, "the last slow answer")
         await asyncio.to_thread(operations, demo, "capacity", "resume", "--reason", "mended")
         await crowd.until(lambda: watch.ramp["state"] == "reached", "6x")
         assert watch.capacity["seats"]["limit"] == 6 * SEATS

@@ -32,7 +32,8 @@ TICKET = "__Host-broker-ticket"
 
 @dataclass(eq=False)
 class Employee:
-    """``number``: of the ticket, None while there was none. ``statuses``: of every request since
+    """``number``: of the ticket, None while there was none. ``came``, ``waits``: event loop time of
+    the login's beginning, and when its page told to wait. ``statuses``: of every request since
     the seat; ``wrong``: what was not an answer for a seated employee."""
 
     name: str
@@ -40,6 +41,8 @@ class Employee:
     session: aiohttp.ClientSession
     state: str = "comes"
     number: int | None = None
+    came: float = 0.0
+    waits: float = 0.0
     statuses: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
@@ -57,6 +60,7 @@ class Crowd:
         self._visits: list[asyncio.Task[None]] = []
         self.app: str = demo.known["apps"]["feed"]
         self.employees: list[Employee] = []
+        self.pending: set[object] = set()
         self.compared = 0
         self.overtaken: list[str] = []
 
@@ -93,8 +97,13 @@ class Crowd:
 
     async def fetch(self, employee: Employee, path: str) -> None:
         """One request of somebody seated, whose answer is kept."""
-        async with employee.session.get(self.app + path, headers=ASKED) as answer:
-            text = await answer.text()
+        request = object()
+        self.pending.add(request)
+        try:
+            async with employee.session.get(self.app + path, headers=ASKED) as answer:
+                text = await answer.text()
+        finally:
+            self.pending.discard(request)
         employee.statuses[answer.status] += 1
         if answer.status != 200:
             employee.wrong.append(f"{employee.name}: {path} answered {answer.status} {text[:200]}")
@@ -111,9 +120,11 @@ class Crowd:
         async with employee.session:
             browser = Browser(employee.session, self.app)
             async with self._door:
+                employee.came = self._now()
                 page = await self._log_in(browser, employee)
             if page.outcome == "waiting":
                 employee.number = _ticket_number(employee.session)
+                employee.waits = self._now()
                 employee.state = "waiting"
                 page = await browser.wait_for_a_seat()
             employee.state = page.outcome
@@ -136,22 +147,30 @@ class Crowd:
             await asyncio.sleep(page.retry_after or 1.0)
 
     async def _compare(self, employee: Employee) -> None:
-        """Nobody who was there with a lower number may still be waiting."""
-        first = min(
-            (
-                each
-                for each in self.employees
-                if each.state == "waiting" and each.population == employee.population
-            ),
-            key=lambda each: each.number or 0,
-            default=None,
-        )
+        """Nobody may still be waiting who was there before: with a lower number, or, where the seat
+        was free at once, before the login began."""
         mine = employee.number
-        if first is None or first.number is None or (mine is not None and first.number > mine):
+        before = [
+            each
+            for each in self.employees
+            if each.state == "waiting"
+            and each.population == employee.population
+            and (each.waits < employee.came if mine is None else _number(each) < mine)
+        ]
+        if not before:
             return
+        first = min(before, key=_number)
         self.compared += 1
         if await self.standing(first.name) == "waiting":
             self.overtaken.append(f"{first.name} ({first.number}) by {employee.name} ({mine})")
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _number(employee: Employee) -> int:
+    assert employee.number is not None, f"{employee.name} waits without a ticket"
+    return employee.number
 
 
 def _ticket_number(session: aiohttp.ClientSession) -> int:
