@@ -112,9 +112,15 @@ class Crowd:
         """As the ledger has it at this moment, not as a worker heard it last."""
         headers = {"Authorization": f"Bearer {self._demo.known['admin_token']}"}
         url = f"{self._demo.known['admin']}/api/v1/waiting/{name}"
-        async with self._shared.get(url, headers=headers) as answer:
-            found: dict[str, Any] = await answer.json()
-            return str(found["state"]) if answer.status == 200 else "gone"
+        while True:
+            async with self._shared.get(url, headers=headers) as answer:
+                found: dict[str, Any] = await answer.json()
+            if answer.status == 404:
+                return "gone"
+            if answer.status == 200:
+                return str(found["state"])
+            assert answer.status == 503, found
+            await asyncio.sleep(0.1)
 
     async def _visit(self, employee: Employee, stay: int | None) -> None:
         async with employee.session:
