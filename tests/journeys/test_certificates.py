@@ -145,6 +145,19 @@ async def test_hsts_follows_a_reload_for_new_connections(pki: Pki) -> None:
         assert said == [b"max-age=100", b"max-age=200", None]
 
 
+@pytest.mark.parametrize(
+    "path", ["/.broker/healthz", "/.broker/wait/status", "/.broker/nothing", "/%00", "/"]
+)
+async def test_our_own_short_answers_say_hsts_too(pki: Pki, path: str) -> None:
+    listener = ListenerPlan("public", hsts=100)
+    async with Stage(tls=certificates(pki, ("feed.test",)).context, listener=listener) as stage:
+        browser, _ = await handshake(stage, pki.trusting(), "feed.test")
+        await browser.send(get(path))
+        _, fields, body = await browser.response()
+        assert fields[b"strict-transport-security"] == b"max-age=100"
+        assert len(body) == int(fields[b"content-length"])
+
+
 def test_every_file_that_cannot_be_used_is_named(pki: Pki, tmp_path: Path) -> None:
     certificate, key = pki.issue("feed.test")
     _, other = pki.issue("other.test")
