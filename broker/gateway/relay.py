@@ -336,8 +336,8 @@ class Exchange:
             self.renewal is not None
             or head.own_cookies is not None
             or self.ticket_cookie is not None
-            or self.browser.listener.hsts
         )
+        hsts = self.browser.listener.hsts
         if (
             head.whole is not None
             and head.length == len(data) < LARGE
@@ -346,16 +346,19 @@ class Exchange:
             and self.head.fields.minor
             and self.method != b"HEAD"
         ):
-            # Nothing to add, and the body is all here: nearly every answer that is not large.
+            # Nothing of this one's to add, and the body is all here: nearly every small answer.
             self.framing = BY_LENGTH
             self.sent += len(data)
-            self.browser.write(head.whole + data)
+            start = head.whole
+            if hsts:
+                start = b"%bStrict-Transport-Security: max-age=%d\r\n\r\n" % (start[:-2], hsts)
+            self.browser.write(start + data)
             self._complete(now)
             return
         lines = [head.start, *head.lines]
         if not head.dated:  # RFC 9110 6.6.1
             lines.append(b"Date: " + self.ground.date())
-        if added:
+        if added or hsts:
             self._own_lines(head, lines)
         complete = False
         body: bytes | memoryview = b""
