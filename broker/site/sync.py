@@ -206,7 +206,7 @@ class Sync:
             person = self._to_touch.popleft()
             active = person.seat_until > 0.0 and person.last_active > person.touched_at
             due_again = active and now - person.touched_at >= TOUCH_EVERY
-            if due_again or any(session.streams for session in person.sessions):
+            if due_again or person.in_flight:
                 due.append(person)
         return due
 
