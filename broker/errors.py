@@ -8,6 +8,8 @@ contains an address, a distinguished name, a password or a stack frame.
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class BrokerError(Exception):
     """Base of all expected failures. ``status`` is the HTTP status hint."""
@@ -39,6 +41,12 @@ class Refused(BrokerError):
     status = 400
 
 
+class SessionsFull(BrokerError):
+    """The employee is logged in with as many browsers as the site allows, and none is evicted."""
+
+    status = 409
+
+
 class Stale(BrokerError):
     """Compare-and-set lost: somebody else changed the document first (If-Match failed)."""
 
@@ -57,10 +65,49 @@ class WrongPassword(BrokerError):
     status = 401
 
 
+class TooManyGuesses(BrokerError):
+    """Too many wrong passwords for this name from there, or from there at all. ``seconds``: how
+    long no further one is tried."""
+
+    status = 429
+
+    def __init__(self, reason: str, seconds: float) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
+
+
+RefusedBecause = Literal["refused", "disabled", "account_expired", "locked", "hours", "nameless"]
+
+
 class AccountRefused(BrokerError):
-    """The password was right (or the directory says so anyway) but the account may not log in."""
+    """The password was right (or the directory says so anyway) but the account may not log in.
+    ``proven``: it was right for certain."""
 
     status = 403
+
+    def __init__(
+        self, reason: str, because: RefusedBecause = "refused", *, proven: bool = True
+    ) -> None:
+        super().__init__(reason)
+        self.because = because
+        self.proven = proven
+
+
+class PasswordExpired(BrokerError):
+    """The password was right and must be changed before it opens anything. ``may_change``: that can
+    be done through this directory adapter."""
+
+    status = 403
+
+    def __init__(self, reason: str, *, may_change: bool) -> None:
+        super().__init__(reason)
+        self.may_change = may_change
+
+
+class PasswordRefused(BrokerError):
+    """The directory does not take this new password: too short, too simple, used before."""
+
+    status = 422
 
 
 class Busy(BrokerError):

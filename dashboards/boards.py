@@ -191,6 +191,13 @@ def directory_and_sessions() -> Dashboard:
             number("Sessions in memory", "Sessions the workers know, on all hosts.",
                    "sum(broker_sessions_cached)"),
             course("Logins", "By outcome.", LOGINS, "reqps").span(12),
+            course("Bans and delays", "Wrong passwords: bans by kind, and logins slowed down.",
+                   ((f"sum by (kind) (rate(broker_bans_total{R}))", "banned by {{kind}}"),
+                    (f"sum(rate(broker_logins_delayed_total{R}))", "slowed down")),
+                   "reqps").span(12),
+            course("Entries read again", "Employees with a session, by what the directory said.",
+                   ((f"sum by (outcome) (rate(broker_employees_reread_total{R}))",
+                     "{{outcome}}"),), "reqps").span(12),
             course("Strangers and the not admitted", "Requests without a session, or of a"
                    " population that is not admitted.",
                    ((f'sum by (reason) (rate(broker_refused_total{{reason=~"not_logged_in|'

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from broker.admin import capacity_views, guard, views
-from broker.admin.asking import body, only, version
+from broker.admin.asking import body, version
+from broker.admin.bans import Bans
 from broker.admin.guard import problem
 from broker.admin.operations import Operation, Parameter, openapi
 from broker.admin.orders import CapacityOrders
@@ -33,6 +34,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _SILENT_LONG_ENOUGH = 10.0  # seconds: forty syncs
+_MOST_LISTED = 1000  # sessions of a population or of everybody
+_WHOSE = "say whose: employee=NAME, population=NAME or everybody=yes"
+_REFRESHED: dict[str, RevocationKind] = {
+    "session": "session",
+    "employee": "employee",
+    "population": "population",
+    "everybody": "everybody",
+}
 _SELECTORS: dict[str, RevocationKind] = {"employee": "employee", "population": "population"}
 
 
@@ -56,7 +65,7 @@ class Api:
         self._propose = propose
         self._orders = CapacityOrders(Orders(ledger, civil), ledger, Foresight(ledger, processes))
         self._tokens = Tokens(ledger, callers, civil)
-        self.operations = self._table()
+        self.operations = (*self._table(), *Bans(ledger, self._record).operations())
 
     async def snapshot(self) -> tuple[HostState, Usage | None, Sequence[WorkerView]]:
         """This host and the ledger at once; without the ledger, None and nobody."""
@@ -151,9 +160,30 @@ class Api:
         return web.json_response({"removed": True})
 
     async def sessions(self, request: web.Request) -> web.Response:
-        employee = only(request, "employee")
-        found = await self._ledger.sessions(employee)
-        return web.json_response({"sessions": [views.session(each) for each in found]})
+        """All of an employee; of a population or of everybody the youngest, and how many there
+        are."""
+        kind, subject = _subject(request)
+        if kind == "employee":
+            found = await self._ledger.sessions(subject)
+            total = len(found)
+        else:
+            total, found = await self._ledger.list_sessions(kind, subject, _MOST_LISTED)
+        return web.json_response(
+            {"sessions": [views.session(each) for each in found], "total": total}
+        )
+
+    async def refresh_sessions(self, request: web.Request) -> web.Response:
+        """Their entries in the directory are read again at once, by a portal of any host."""
+        wanted = await body(request)
+        if len(wanted) != 1:
+            raise Refused(_WHOSE)
+        ((name, subject),) = wanted.items()
+        kind = _REFRESHED.get(name)
+        if kind is None or not (subject is True if kind == "everybody" else _named(subject)):
+            raise Refused(_WHOSE)
+        marked = await self._ledger.mark_due(kind, "" if kind == "everybody" else subject)
+        await self._record(request, "refreshed", f"sessions of {_whose(kind, subject)}")
+        return web.json_response({"employees": marked})
 
     async def revoke_session(self, request: web.Request) -> web.Response:
         """A session the ledger does not know may still be honoured by its signature (the ledger
@@ -168,17 +198,9 @@ class Api:
         return web.json_response({"revocation": number, "known": known})
 
     async def revoke_sessions(self, request: web.Request) -> web.Response:
-        if len(request.query) != 1:
-            raise Refused("say whose: employee=NAME, population=NAME or everybody=yes")
-        ((selector, subject),) = request.query.items()
-        if selector == "everybody" and subject == "yes":
-            number = await self._ledger.revoke("everybody", "")
-        elif selector in _SELECTORS and subject:
-            number = await self._ledger.revoke(_SELECTORS[selector], subject)
-        else:
-            raise Refused("say whose: employee=NAME, population=NAME or everybody=yes")
-        whose = "everybody" if selector == "everybody" else f"{selector} {subject}"
-        await self._record(request, "revoked", f"sessions of {whose}")
+        kind, subject = _subject(request)
+        number = await self._ledger.revoke(kind, subject)
+        await self._record(request, "revoked", f"sessions of {_whose(kind, subject)}")
         return web.json_response({"revocation": number})
 
     async def reload(self, request: web.Request) -> web.Response:
@@ -222,7 +244,6 @@ class Api:
         return web.json_response(openapi(self.operations, self._site))
 
     def _table(self) -> tuple[Operation, ...]:
-        employee = Parameter("employee", "query", "the canonical login name", required=True)
         waiting = Parameter("employee", "path", "the canonical login name, percent-encoded")
         server = {
             "type": "object",
@@ -271,8 +292,35 @@ class Api:
                 self.remove_ticket, {200: "removed", 404: "no ticket"}, (waiting,),
             ),
             Operation(
-                "GET", "/sessions", "Sessions of one employee", self.sessions,
-                {200: "the sessions", 400: "no employee named"}, (employee,),
+                "GET", "/sessions", "Sessions of an employee, a population, everybody",
+                self.sessions,
+                {
+                    200: "all of an employee; else the youngest 1000; total: all there are",
+                    400: "not exactly one of the parameters",
+                },
+                (
+                    Parameter("employee", "query", "the canonical login name"),
+                    Parameter("population", "query", "its name"),
+                    Parameter("everybody", "query", "yes"),
+                ),
+            ),
+            Operation(
+                "POST", "/rereadings", "Read employees' entries in the directory again",
+                self.refresh_sessions,
+                {200: "how many employees are to be read", 400: "not exactly one of the four"},
+                (),
+                {
+                    "type": "object",
+                    "properties": {
+                        "session": {"type": "string"},
+                        "employee": {"type": "string"},
+                        "population": {"type": "string"},
+                        "everybody": {"const": True},
+                    },
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                    "additionalProperties": False,
+                },
             ),
             Operation(
                 "DELETE", "/sessions/{id}", "End one session", self.revoke_session,
@@ -309,3 +357,23 @@ class Api:
                 "GET", "/openapi.json", "This document", self.description, {200: "OpenAPI 3.1"}
             ),
         )  # fmt: skip
+
+
+def _named(subject: Any) -> bool:
+    return isinstance(subject, str) and bool(subject)
+
+
+def _whose(kind: RevocationKind, subject: str) -> str:
+    return kind if kind == "everybody" else f"{kind} {subject}"
+
+
+def _subject(request: web.Request) -> tuple[RevocationKind, str]:
+    """Whose sessions the one query parameter names. Raises Refused."""
+    if len(request.query) != 1:
+        raise Refused(_WHOSE)
+    ((selector, subject),) = request.query.items()
+    if selector == "everybody" and subject == "yes":
+        return "everybody", ""
+    if selector in _SELECTORS and subject:
+        return _SELECTORS[selector], subject
+    raise Refused(_WHOSE)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.admin.explain import Premises
+    from broker.admin.members import MemberDirectory
     from broker.admin.plan import AdminPlan
-    from broker.directory.port import Directory
     from broker.ledger.port import Ledger
     from broker.policy.capacity import Capacity
     from broker.policy.limits import LimitsDocument
@@ -42,7 +42,7 @@ def make_app(
     propose: Callable[[Capacity | None], LimitsDocument],
     clock: Callable[[], float],
     civil: Callable[[], float],
-    directory: Directory | None = None,
+    directory: MemberDirectory | None = None,
     premises: Callable[[], Premises] | None = None,
 ) -> web.Application:
     """Serve it with ``web.AppRunner(app, access_log=None)`` on the inherited sockets.

@@ -1,4 +1,4 @@
-"""What requests to the admin API have in common: their version, their one parameter, their body."""
+"""What requests to the admin API have in common: their version, their body."""
 
 from __future__ import annotations
 
@@ -12,13 +12,6 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 _VERSION = re.compile(r'(?P<quote>"?)(?P<number>[0-9]{1,15})(?P=quote)')
-
-
-def only(request: web.Request, name: str) -> str:
-    """The one query parameter this operation has. Raises Refused."""
-    if set(request.query) != {name} or len(request.query) != 1 or not request.query[name]:
-        raise Refused(f"this needs the parameter {name}, once, and no other")
-    return request.query[name]
 
 
 def version(request: web.Request) -> int | None:

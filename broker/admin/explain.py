@@ -31,7 +31,10 @@ LONGEST = 2_000  # characters of an address
 
 
 class LookUps(Protocol):
-    """The part of a directory that needs no password."""
+    """The part of a directory that needs no password (see ``directory.port``)."""
+
+    @property
+    def can_look_up(self) -> bool: ...
 
     async def lookup(self, username: str) -> Employee | None: ...
 
@@ -85,7 +88,7 @@ class Explain:
         findings = [trouble or _known(employee, typed)]
         matched = None
         if employee is not None:
-            matched = match(employee.groups, employee.attributes, premises.rules)
+            matched = match(employee.groups, employee.attributes, premises.rules, employee.filters)
         population = matched.name if matched else ""
         if not population and trouble is not None and latest is not None:
             population = latest.population
@@ -123,6 +126,9 @@ class Explain:
     async def _look_up(self, typed: str) -> tuple[Employee | None, Finding | None]:
         if self._directory is None:
             text = "not known: this process has no directory to ask"
+            return None, explaining.Finding("directory", None, text, known=False)
+        if not self._directory.can_look_up:
+            text = "not known: without a service account only employees may read their own entries"
             return None, explaining.Finding("directory", None, text, known=False)
         try:
             return await self._directory.lookup(typed), None
@@ -184,9 +190,9 @@ def _of_ledger(
     return found
 
 
-def _servers(host: HostState, pool: str) -> list[explaining.ServerSeen]:
+def _servers(host: HostState, pool: str) -> list[explaining.ServerState]:
     listed = views.pools(None, host)["pools"].get(pool, {"servers": []})["servers"]
     return [
-        explaining.ServerSeen(each["server"], each["healthy"], each["draining"], each["in_flight"])
+        explaining.ServerState(each["server"], each["healthy"], each["draining"], each["in_flight"])
         for each in listed
     ]

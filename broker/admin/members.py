@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from broker.admin.callers import Caller
+from broker.admin.explain import LookUps
 from broker.errors import AccountRefused, BrokerError, Busy, DirectoryAway, WrongPassword
 from broker.policy.populations import normal_dn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from broker.directory.port import Directory
+    from broker.directory.port import Employee
     from broker.ledger.port import AdminRole
 
 _log = logging.getLogger(__name__)
@@ -29,12 +30,18 @@ class _Tries:
     until: float = 0.0
 
 
+class MemberDirectory(LookUps, Protocol):
+    """The part of a directory that the console needs (see ``directory.port``)."""
+
+    async def login(self, username: str, password: str) -> Employee: ...
+
+
 class Members:
     """``operators``, ``viewers``: the DN of the group of each, empty for none. ``clock``: monotonic
     seconds."""
 
     def __init__(
-        self, directory: Directory, operators: str, viewers: str, clock: Callable[[], float]
+        self, directory: MemberDirectory, operators: str, viewers: str, clock: Callable[[], float]
     ) -> None:
         self._directory = directory
         named: tuple[tuple[AdminRole, str], ...] = (("operator", operators), ("viewer", viewers))
@@ -66,7 +73,10 @@ class Members:
         return caller
 
     async def still(self, caller: Caller) -> Caller | None:
-        """As the directory has it now; unchanged while it does not answer."""
+        """As the directory has it now; unchanged while it does not answer, and where nobody may
+        read another's entry."""
+        if not self._directory.can_look_up:
+            return caller
         name = caller.name.removesuffix(_SUFFIX)
         try:
             employee = await self._directory.lookup(name)

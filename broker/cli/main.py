@@ -40,12 +40,14 @@ BROKER_ADMIN_CA names whom to trust, BROKER_ADMIN_CERTIFICATE and BROKER_ADMIN_K
 
 #: Command -> (module, one line for --help), in the order of --help.
 _COMMANDS = {
+    "init": ("init", "A few questions, and a first configuration."),
     "serve": ("serve", "Run the broker on this host until it is stopped."),
     "check": ("check", "Name all faults of a configuration, then try everything it names."),
     "demo": ("demo", "Run the whole system on loopback; let employees arrive."),
     "status": ("status", "Seats, waiting room, connections and workers at a glance."),
     "capacity": ("capacity", "See capacity, raise it, go back."),
-    "sessions": ("sessions", "Logged-in browsers: list, revoke."),
+    "sessions": ("sessions", "Logged-in browsers: list, revoke, refresh."),
+    "bans": ("bans", "Bans by wrong passwords: list, clear."),
     "waiting": ("waiting", "The waiting room."),
     "servers": ("servers", "The applications' servers and their health."),
     "workers": ("workers", "Worker processes: list, forget a lost one."),
@@ -54,7 +56,7 @@ _COMMANDS = {
     "tokens": ("tokens", "Who may use the admin API: create, list, revoke."),
     "audit": ("audit", "Who changed what, when, why and how it ended."),
     "reload": ("reload", "Make this host read its configuration again."),
-    "keys": ("keys", "Make a key ring for sessions and assertions."),
+    "keys": ("keys", "The key ring for sessions and assertions: generate, rotate."),
 }
 
 

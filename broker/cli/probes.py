@@ -136,7 +136,7 @@ def _descriptors(settings: Settings) -> Finding:
 
 async def _directory(settings: Settings) -> list[Finding]:
     try:
-        directory = LdapDirectory(directory_plan(settings.directory), boot_time)
+        directory = LdapDirectory(directory_plan(settings), boot_time)
     except ConfigurationError as error:
         return [Finding("directory", "fault", text) for text in error.faults or (error.reason,)]
     try:

@@ -15,21 +15,38 @@ if TYPE_CHECKING:
 
 @click.group("sessions")
 def command() -> None:
-    """Logged-in browsers: list, revoke."""
+    """Logged-in browsers: list, revoke, refresh."""
 
 
 @command.command("list")
-@click.argument("employee")
+@click.argument("employee", required=False)
+@click.option("--population", help="The youngest of this population.")
+@click.option("--everybody", is_flag=True, help="The youngest of the site.")
 @api_options
-def list_sessions(api: AdminClient, employee: str, *, as_json: bool) -> None:
-    """The sessions of one EMPLOYEE (the canonical login name)."""
-    answer = api.get("sessions", employee=employee)
+def list_sessions(
+    api: AdminClient,
+    employee: str | None,
+    population: str | None,
+    *,
+    everybody: bool,
+    as_json: bool,
+) -> None:
+    """The sessions of one EMPLOYEE (the canonical login name), a population or everybody."""
+    if sum([bool(employee), bool(population), everybody]) != 1:
+        raise click.UsageError("Say whose: EMPLOYEE, --population or --everybody.")
+    if employee:
+        answer = api.get("sessions", employee=employee)
+    elif population:
+        answer = api.get("sessions", population=population)
+    else:
+        answer = api.get("sessions", everybody="yes")
     if as_json:
         show_json(answer)
         return
     rows = (
         (
             session["id"],
+            session["employee"],
             session["display_name"],
             session["population"],
             session["address"],
@@ -37,8 +54,10 @@ def list_sessions(api: AdminClient, employee: str, *, as_json: bool) -> None:
         )
         for session in answer["sessions"]
     )
-    columns = ("session", "name", "population", "address", "browser")
-    show_table(columns, rows, nothing=f"{employee} is not logged in.")
+    columns = ("session", "employee", "name", "population", "address", "browser")
+    show_table(columns, rows, nothing=f"{employee or 'Nobody there'} is not logged in.")
+    if answer["total"] > len(answer["sessions"]):
+        click.echo(f"The youngest of {answer['total']}.")
 
 
 @command.command("revoke")
@@ -82,6 +101,41 @@ def revoke(
     click.echo(f"Revoked (number {answer['revocation']}).")
     if answer.get("known") is False:
         click.echo("The ledger did not know that session; it is refused from now on all the same.")
+
+
+@command.command("refresh")
+@click.argument("employee", required=False)
+@click.option("--session", help="The employee of this session.")
+@click.option("--population", help="Everybody of this population.")
+@click.option("--everybody", is_flag=True, help="Everybody of the site.")
+@api_options
+def refresh(
+    api: AdminClient,
+    employee: str | None,
+    session: str | None,
+    population: str | None,
+    *,
+    everybody: bool,
+    as_json: bool,
+) -> None:
+    """Read the entry of an EMPLOYEE in the directory again, now and not within minutes.
+
+    Other groups are in force at once; who is disabled is logged out.
+    """
+    chosen: list[tuple[str, str | bool | None]] = [
+        ("employee", employee),
+        ("session", session),
+        ("population", population),
+        ("everybody", everybody),
+    ]
+    named = {kind: value for kind, value in chosen if value}
+    if len(named) != 1:
+        raise click.UsageError("Say whose: EMPLOYEE, --session, --population or --everybody.")
+    answer = api.post("rereadings", named)
+    if as_json:
+        show_json(answer)
+        return
+    click.echo(f"Employees whose entries are read again now: {answer['employees']}.")
 
 
 def _quoted(text: str) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from broker.configuration.faults import nearest
+from broker.directory.plan import NO_FILTER, looks_like_a_filter
 
 if TYPE_CHECKING:
     from broker.configuration.draft import Draft, Found
@@ -81,8 +82,11 @@ def populations(draft: Draft) -> Found:
         seen.setdefault(population.name, index)
         if everyone is not None:
             yield at, f"is never reached: {everyone} before it takes everyone"
-        elif not population.groups and not population.attributes:
+        elif not population.groups and not population.attributes and population.filter is None:
             everyone = population.name
+        text = population.filter
+        if text is not None and not looks_like_a_filter(text):
+            yield (*at, "filter"), NO_FILTER
         if draft.directory is not None:
             yield from _population_rule(at, population, draft.directory)
         share = population.seats
@@ -120,7 +124,13 @@ def _population_rule(at: Path, population: Population, directory: DirectorySetti
                 (*at, "attributes", attribute),
                 "is never read: add it to directory.attributes",
             )
-    if population.groups and directory.group_attribute is None and directory.group_base is None:
+    read = (
+        directory.group_attribute is not None
+        or directory.group_base is not None
+        or directory.nested_groups == "matching_rule"
+        or directory.primary_group
+    )
+    if population.groups and not read:
         yield (
             (*at, "groups"),
             "groups are never read: give directory.group_attribute or directory.group_base",

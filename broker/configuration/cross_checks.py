@@ -27,6 +27,7 @@ _CHECKS = (
     capacity.levels,
     people.directory,
     people.sessions,
+    people.bans,
     people.ledger,
 )
 
@@ -39,6 +40,12 @@ def contradictions(draft: Draft) -> Found:
 
 def doubts(settings: Settings) -> Found:
     """What is allowed and probably not meant."""
+    if settings.directory.user_dn is not None and not settings.directory.bind_dn:
+        yield (
+            ("directory", "user_dn"),
+            "without bind_dn nobody's entry is read again while they work: who is disabled stays "
+            "logged in until sessions.lifetime",
+        )
     used = {route.pool for host in settings.hosts for route in host.routes}
     for name, pool in settings.pools.items():
         if name not in used:

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from broker.settings import (
     Admin,
+    Bans,
     Connections,
     DirectorySettings,
     Host,
@@ -55,6 +56,7 @@ class Draft:
     levels: Mapping[str, Level] = field(default_factory=dict)
     directory: DirectorySettings | None = None
     sessions: Sessions | None = None
+    bans: Bans | None = None
     ledger: LedgerSettings | None = None
     admin: Admin | None = None
 

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from broker.configuration.draft import Draft, Found
 
 
+LONGEST_DELAY = 30.0
+"""Seconds a login may be slowed down: whoever waits longer believes that it is broken."""
+
+
 def directory(draft: Draft) -> Found:
     directory = draft.directory
     if directory is None:
@@ -24,6 +28,18 @@ def directory(draft: Draft) -> Found:
             yield at, "ldaps:// is TLS from the start; start_tls is for ldap://"
     if "{username}" not in directory.user_filter:
         yield ("directory", "user_filter"), "should hold {username}"
+    if directory.user_dn is not None and "{username}" not in directory.user_dn:
+        yield ("directory", "user_dn"), "should hold {username}"
+    if directory.password_change != "none" and not directory.bind_dn:
+        yield ("directory", "password_change"), "needs directory.bind_dn"
+    if directory.password_change == "active_directory" and directory.clear_text:
+        yield ("directory", "password_change"), "is done over TLS only: not with clear_text: true"
+    if (
+        directory.nested_groups == "recursive"
+        and directory.group_attribute is None
+        and directory.group_base is None
+    ):
+        yield ("directory", "nested_groups"), "needs group_attribute or group_base to follow groups"
     if directory.group_base is not None and "{dn}" not in directory.group_filter:
         yield ("directory", "group_filter"), "should hold {dn}"
     if directory.bind_dn and directory.bind_password is None:
@@ -43,10 +59,22 @@ def sessions(draft: Draft) -> Found:
         yield ("sessions", "token_refresh"), "should be below sessions.token_lifetime"
     if sessions.token_lifetime > sessions.lifetime:
         yield ("sessions", "token_lifetime"), "should not be above sessions.lifetime"
+    if sessions.reread <= 0:
+        yield ("sessions", "reread"), "should be above 0"
     try:
         KeyRing.from_json(sessions.keys.get_secret_value())
     except ConfigurationError:
         yield ("sessions", "keys"), "should be a key ring as `broker keys generate` prints it"
+
+
+def bans(draft: Draft) -> Found:
+    if draft.bans is None:
+        return
+    for key in ("window", "duration"):
+        if getattr(draft.bans, key) <= 0:
+            yield ("bans", key), "should be above 0"
+    if draft.bans.slowest >= LONGEST_DELAY:
+        yield ("bans", "slowest"), f"should be below {LONGEST_DELAY:g} s: browsers wait meanwhile"
 
 
 def ledger(draft: Draft) -> Found:

@@ -1,8 +1,9 @@
 """The directory over LDAP: the port's implementation, and its rules about people.
 
-A login takes its turn among logins with the same name, finds the entry, takes its turn among logins
-of the same *employee* (whatever was typed), and tries the password; each step on a line borrowed
-from the switchboard, all of it within one deadline. A result is never shared between logins. No
+A login takes its turn among logins with the same name and finds the entry; passes the gate, where
+it may have to wait; takes its turn among logins of the same *employee* (whatever was typed) and
+tries the password. Each step is on a line borrowed from the switchboard, all of it, without the
+gate, within one deadline. A result is never shared between logins. No
 such employee and wrong password are told alike, in text and, as far as we can, in time.
 """
 
@@ -13,19 +14,23 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from broker.directory.evenness import Evenness
 from broker.directory.line import AWAY, WRONG, Line
 from broker.directory.plan import DirectoryPlan, parse_server
+from broker.directory.port import open_gate
 from broker.directory.reading import typed_name
 from broker.directory.servers import Servers
 from broker.directory.switchboard import Statistics, Switchboard
 from broker.directory.turns import Turns
 from broker.directory.wire import tls_context
-from broker.errors import ConfigurationError, DirectoryAway, WrongPassword
+from broker.errors import ConfigurationError, DirectoryAway, PasswordRefused, WrongPassword
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from broker.directory.port import Employee
+    from broker.directory.evenness import Kind
+    from broker.directory.line import Found
+    from broker.directory.port import Employee, Gate
 
 Answer = TypeVar("Answer")
 
@@ -44,6 +49,8 @@ class LdapDirectory:
         if faults := plan.faults():
             raise ConfigurationError("The directory is not configured properly.", faults)
         self._deadline = plan.deadline
+        self._direct = plan.user_dn is not None
+        self.can_look_up = plan.searches
         self._servers = tuple(parse_server(n, url) for n, url in enumerate(plan.servers, start=1))
         context = tls_context(plan)
         order = Servers(self._servers, clock)
@@ -51,32 +58,84 @@ class LdapDirectory:
             [Line(plan, order, context, clock) for _ in range(plan.threads)], plan.queue
         )
         self._turns = Turns(LOGINS_PER_NAME)
+        self._evenness = Evenness()
 
-    async def login(self, username: str, password: str) -> Employee:
+    async def login(
+        self, username: str, password: str, gate: Gate = open_gate, *, preferred: bool = False
+    ) -> Employee:
         """See the port. An empty password never reaches the directory (RFC 4513 section 5.1.2)."""
         typed = typed_name(username)
         if typed is None or not _sendable(password):
             raise WrongPassword(WRONG)
-        async with self._in_time() as limit, self._turns.turn(("typed", typed)):
-            found = await self._talk(limit, lambda line: line.find(typed))
-            if found is None:
-                await self._talk(limit, lambda line: line.pretend(password), first=True)
-                raise WrongPassword(WRONG)
-            async with self._turns.turn(("employee", found.name or found.entry.dn)):
+        if self._direct:
+            found, left = None, self._deadline
+        else:
+            found, left = await self._find(typed, preferred=preferred)
+        name = typed if found is None else found.name or found.entry.dn
+        await gate(name)
+        began = asyncio.get_running_loop().time()
+        try:
+            async with (
+                self._in_time(left) as limit,
+                self._turns.turn(("employee", name), preferred=preferred),
+            ):
+                began = asyncio.get_running_loop().time()
+                if self._direct:
+                    return await self._talk(
+                        limit, lambda line: line.admit_directly(typed, password), first=True
+                    )
+                if found is None:
+                    await self._talk(limit, lambda line: line.pretend(password), first=True)
+                    raise WrongPassword(WRONG)
                 return await self._talk(limit, lambda line: line.admit(found, password), first=True)
+        except WrongPassword:
+            # No thread and no place is held any more.
+            took = asyncio.get_running_loop().time() - began
+            kind: Kind = "nobody" if found is None else "wrong"
+            await asyncio.sleep(self._evenness.hold_back(kind, took))
+            raise
+
+    async def change_password(
+        self, username: str, old: str, new: str, gate: Gate = open_gate, *, preferred: bool = False
+    ) -> None:
+        """See the port."""
+        typed = typed_name(username)
+        if typed is None or not _sendable(old):
+            raise WrongPassword(WRONG)
+        if not _sendable(new):
+            raise PasswordRefused("No directory takes such a password.")
+        found, left = await self._find(typed, preferred=preferred)
+        name = typed if found is None else found.name or found.entry.dn
+        await gate(name)
+        async with (
+            self._in_time(left) as limit,
+            self._turns.turn(("employee", name), preferred=preferred),
+        ):
+            if found is None:
+                await self._talk(limit, lambda line: line.pretend(old), first=True)
+                raise WrongPassword(WRONG)
+            dn = found.entry.dn
+            await self._talk(limit, lambda line: line.change_password(dn, old, new), first=True)
+
+    async def _find(self, typed: str, *, preferred: bool) -> tuple[Found | None, float]:
+        """The entry, and what is left of the deadline."""
+        async with self._in_time(self._deadline) as limit:
+            async with self._turns.turn(("typed", typed), preferred=preferred):
+                found = await self._talk(limit, lambda line: line.find(typed))
+            return found, self._left(limit)
 
     async def lookup(self, username: str) -> Employee | None:
         """See the port. Not serialised with logins: it counts nothing."""
         typed = typed_name(username)
         if typed is None:
             return None
-        async with self._in_time() as limit:
+        async with self._in_time(self._deadline) as limit:
             return await self._talk(limit, lambda line: line.look(typed))
 
     async def probe(self) -> None:
         """Every server in turn, each within the deadline; the first fault found is raised."""
         for server in self._servers:
-            async with self._in_time() as limit:
+            async with self._in_time(self._deadline) as limit:
                 await self._talk(limit, partial(Line.probe, server=server))
 
     async def close(self) -> None:
@@ -87,14 +146,19 @@ class LdapDirectory:
         return self._switchboard.statistics()
 
     @contextlib.asynccontextmanager
-    async def _in_time(self) -> AsyncIterator[asyncio.Timeout]:
+    async def _in_time(self, seconds: float) -> AsyncIterator[asyncio.Timeout]:
         """A place, and the deadline that everything from here on shares."""
         with self._switchboard.place():
             try:
-                async with asyncio.timeout(self._deadline) as limit:
+                async with asyncio.timeout(seconds) as limit:
                     yield limit
             except TimeoutError as error:
                 raise DirectoryAway(AWAY) from error
+
+    def _left(self, limit: asyncio.Timeout) -> float:
+        ends = limit.when()
+        assert ends is not None
+        return max(0.0, ends - asyncio.get_running_loop().time())
 
     async def _talk(
         self,

@@ -10,13 +10,21 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 import ldap3
 from ldap3.core import results
 from ldap3.core.exceptions import LDAPExceptionError, LDAPInvalidFilterError
+from ldap3.protocol.rfc3062 import NewPasswd, OldPasswd, PasswdModifyRequestValue, UserIdentity
 
+from broker.directory.verdict import (
+    ACCOUNT_REFUSED,
+    PPOLICY,
+    WRONG_CREDENTIALS,
+    Ppolicy,
+    read_ppolicy,
+)
 from broker.directory.wire import Wire, dial
 
 if TYPE_CHECKING:
@@ -30,24 +38,15 @@ Answer = TypeVar("Answer")
 START_TLS = "1.3.6.1.4.1.1466.20037"
 """RFC 4511 section 4.14."""
 
-WRONG_CREDENTIALS = frozenset(
-    {
-        results.RESULT_INVALID_CREDENTIALS,
-        results.RESULT_NO_SUCH_OBJECT,
-        results.RESULT_INVALID_DN_SYNTAX,
-        results.RESULT_INAPPROPRIATE_AUTHENTICATION,
-    }
-)
-"""Results of a bind that say: not this name with this password."""
+PASSWORD_MODIFY = "1.3.6.1.4.1.4203.1.11.1"
+"""RFC 3062."""
 
-ACCOUNT_REFUSED = frozenset(
-    {
-        results.RESULT_CONSTRAINT_VIOLATION,
-        results.RESULT_INSUFFICIENT_ACCESS_RIGHTS,
-        results.RESULT_UNWILLING_TO_PERFORM,
-    }
-)
-"""Results of a bind by which servers refuse a locked or disabled account."""
+PAGED = "1.2.840.113556.1.4.319"
+"""RFC 2696."""
+
+PAGE = 500
+MOST_ENTRIES = 10_000
+"""Entries in one page, and in one answer."""
 
 
 class Broken(Exception):
@@ -63,13 +62,31 @@ class Broken(Exception):
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An entry as the directory gave it. Attribute names in lower case; values that are not UTF-8
-    have replacement characters."""
+    have replacement characters; ``raw`` holds the bytes of them all."""
 
     dn: str
     attributes: Mapping[str, tuple[str, ...]]
+    raw: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)
 
     def values(self, attribute: str) -> tuple[str, ...]:
         return self.attributes.get(attribute.lower(), ())
+
+
+@dataclass(frozen=True, slots=True)
+class BindAnswer:
+    """``code``: success, or one that concerns the account; ``message`` as the server wrote it."""
+
+    code: int
+    message: str
+    ppolicy: Ppolicy
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeAnswer:
+    """The answer to a change of a password: its result, as the server wrote it."""
+
+    code: int
+    message: str
 
 
 class Link:
@@ -86,8 +103,8 @@ class Link:
         further up the list is back."""
         return now - self.opened < age_limit and not self._wire.hung_up()
 
-    def bind(self, dn: str, password: str) -> int:
-        """Simple bind; the result code: success or one that concerns the account.
+    def bind(self, dn: str, password: str) -> BindAnswer:
+        """Simple bind, with the request for password policies' response control.
 
         ``password`` must not be empty: that would be an unauthenticated bind, which succeeds
         without proving anything (RFC 4513 section 5.1.2). It goes out as the UTF-8 it was typed in:
@@ -100,13 +117,46 @@ class Link:
         connection.password = password.encode()
         connection.authentication = ldap3.SIMPLE
         try:
-            self._ask(lambda: connection.bind(read_server_info=False))
+            asked = [(PPOLICY, False, None)]
+            self._ask(lambda: connection.bind(read_server_info=False, controls=asked))
             code: int = connection.result["result"]
         finally:
             connection.password = connection.request = None
         if code == results.RESULT_SUCCESS or code in WRONG_CREDENTIALS | ACCOUNT_REFUSED:
-            return code
+            control = (connection.result.get("controls") or {}).get(PPOLICY)
+            value = control["value"] if control else b""
+            ppolicy = read_ppolicy(value) if isinstance(value, bytes) and value else Ppolicy()
+            return BindAnswer(code, str(connection.result.get("message", "")), ppolicy)
         self._refuse("bind")
+
+    def modify_password(self, dn: str, old: str, new: str) -> ChangeAnswer:
+        """RFC 3062, of ``dn``. Passwords go out as the UTF-8 they were typed in."""
+        value = PasswdModifyRequestValue()
+        value["userIdentity"] = UserIdentity(dn)
+        value["oldPasswd"] = OldPasswd(old.encode())
+        value["newPasswd"] = NewPasswd(new.encode())
+        return self._change(lambda: self._connection.extended(PASSWORD_MODIFY, value))
+
+    def change_unicode_password(self, dn: str, old: str, new: str) -> ChangeAnswer:
+        """Active Directory's way: the old value out and the new one in, in one modification, which
+        needs no right but to know the old one ([MS-ADTS] 3.1.1.3.1.5)."""
+        quoted = [f'"{password}"'.encode("utf-16-le") for password in (old, new)]
+        changes = {
+            "unicodePwd": [
+                (ldap3.MODIFY_DELETE, [quoted[0]]),
+                (ldap3.MODIFY_ADD, [quoted[1]]),
+            ]
+        }
+        connection: Any = self._connection
+        return self._change(lambda: connection.modify(dn, changes))
+
+    def _change(self, question: Callable[[], object]) -> ChangeAnswer:
+        try:
+            self._ask(question)
+            result = self._connection.result
+            return ChangeAnswer(int(result["result"]), str(result.get("message", "")))
+        finally:
+            self._connection.request = None
 
     def search(
         self,
@@ -117,8 +167,35 @@ class Link:
         scope: Literal["BASE", "SUBTREE"] = "SUBTREE",
         limit: int = 0,
     ) -> list[Entry] | None:
-        """Entries that match, at most ``limit`` (0: as many as the server gives); None when
-        ``base`` does not exist. Referrals are not followed (ours: the server may be anybody's)."""
+        """Entries that match, at most ``limit`` (0: all, read page by page where the server knows
+        how); None when ``base`` does not exist. Referrals are not followed (ours: the server may be
+        anybody's)."""
+        entries: list[Entry] = []
+        paged = scope == "SUBTREE" and not limit
+        cookie: bytes | None = None
+        while True:
+            page = self._page(base, search_filter, attributes, scope, limit, cookie, paged=paged)
+            if page is None:
+                return None
+            found, cookie = page
+            entries += found
+            if not cookie:
+                return entries
+            if len(entries) > MOST_ENTRIES:
+                raise Broken(f"the answer has more than {MOST_ENTRIES} entries")
+
+    def _page(
+        self,
+        base: str,
+        search_filter: str,
+        attributes: Sequence[str],
+        scope: Literal["BASE", "SUBTREE"],
+        limit: int,
+        cookie: bytes | None,
+        *,
+        paged: bool,
+    ) -> tuple[list[Entry], bytes | None] | None:
+        """One page, and the cookie by which the next is asked for."""
         connection = self._connection
         self._ask(
             lambda: connection.search(
@@ -128,15 +205,21 @@ class Link:
                 dereference_aliases=ldap3.DEREF_NEVER,
                 attributes=list(attributes) or [ldap3.NO_ATTRIBUTES],
                 size_limit=limit,
+                paged_size=PAGE if paged else None,
+                paged_cookie=cookie,
             )
         )
-        code = connection.result["result"]
+        result = connection.result
+        code = result["result"]
         if code == results.RESULT_NO_SUCH_OBJECT:
             return None
-        if code == results.RESULT_SUCCESS or (limit and code == results.RESULT_SIZE_LIMIT_EXCEEDED):
-            found = connection.response or []
-            return self._ask(lambda: [_entry(e) for e in found if e["type"] == "searchResEntry"])
-        self._refuse("search")
+        enough = limit and code == results.RESULT_SIZE_LIMIT_EXCEEDED
+        if code != results.RESULT_SUCCESS and not enough:
+            self._refuse("search")
+        found = connection.response or []
+        entries = self._ask(lambda: [_entry(e) for e in found if e["type"] == "searchResEntry"])
+        control = (result.get("controls") or {}).get(PAGED) if paged else None
+        return entries, control["value"]["cookie"] if control else None
 
     def start_tls(self, context: ssl.SSLContext) -> None:
         """RFC 4511 section 4.14. What came in before TLS was up is forgotten with the old wire."""
@@ -221,14 +304,16 @@ def _secure(wire: Wire, context: ssl.SSLContext, host: str) -> None:
 def _entry(response: Mapping[str, object]) -> Entry:
     raw = response["raw_attributes"]
     assert isinstance(raw, Mapping)
-    return Entry(
-        str(response["dn"]),
-        {
-            str(name).lower(): tuple(bytes(value).decode(errors="replace") for value in values)
-            for name, values in raw.items()
-            if values
-        },
-    )
+    held = {
+        str(name).lower(): tuple(bytes(value) for value in values)
+        for name, values in raw.items()
+        if values
+    }
+    texts = {
+        name: tuple(value.decode(errors="replace") for value in values)
+        for name, values in held.items()
+    }
+    return Entry(str(response["dn"]), texts, held)
 
 
 def _sentence(error: Exception, wire: Wire) -> str:

@@ -34,8 +34,10 @@ class DirectoryPlan:
 
     ``servers`` are URLs in order of preference. ``user_filter`` holds ``{username}``,
     ``group_filter`` may hold ``{dn}`` and ``{username}``; both are filled in escaped (RFC 4515).
-    ``attributes`` are extra attributes to read. ``deadline`` covers a whole login, waiting for a
-    thread included. ``threads`` logins are spoken at a time, ``queue`` more may wait.
+    ``user_dn`` with ``{username}`` is bound to directly, without a search before; without a
+    service account the entry is then read by the employee. ``attributes`` are extra attributes to
+    read, ``filters`` are matched against each employee's entry. ``deadline`` covers a whole login,
+    waiting for a thread included. ``threads`` logins are spoken at a time, ``queue`` more may wait.
     """
 
     servers: tuple[str, ...]
@@ -46,19 +48,29 @@ class DirectoryPlan:
     tls_minimum: Literal["1.2", "1.3"] = "1.2"
     bind_dn: str = ""
     bind_password: str | None = None
+    user_dn: str | None = None
     user_filter: str = "(&(objectClass=person)(uid={username}))"
     user_attribute: str = "uid"
     display_attribute: str = "cn"
     group_attribute: str | None = "memberOf"
     group_base: str | None = None
     group_filter: str = "(member={dn})"
+    nested_groups: Literal["none", "matching_rule", "recursive"] = "none"
+    primary_group: bool = False
     disabled_filter: str | None = None
+    password_change: Literal["none", "active_directory", "rfc3062"] = "none"
+    filters: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     connect_timeout: float = 2.0
     receive_timeout: float = 3.0
     deadline: float = 5.0
     threads: int = 8
     queue: int = 32
+
+    @property
+    def searches(self) -> bool:
+        """Whether somebody other than the employee may search: the service account, or anybody."""
+        return self.user_dn is None or bool(self.bind_dn)
 
     def faults(self) -> tuple[str, ...]:
         """Everything in this plan that cannot work, one sentence each."""
@@ -89,10 +101,25 @@ class DirectoryPlan:
             found.append("bind_password: the service account needs one")
         if self.group_base is not None and not re.search(r"\{(dn|username)\}", self.group_filter):
             found.append("group_filter: {dn} or {username} is missing, so all groups would match")
+        if self.user_dn is not None and "{username}" not in self.user_dn:
+            found.append("user_dn: {username} is missing, so everybody would be one employee")
+        if self.password_change != "none" and not self.searches:
+            found.append("password_change: needs bind_dn, by which the entry is found")
+        elif self.password_change == "active_directory" and not self.bind_dn:
+            found.append(
+                "password_change: Active Directory needs bind_dn, which asks for the change"
+            )
+        if self.password_change == "active_directory" and self.clear_text:
+            found.append("password_change: Active Directory changes passwords over TLS only")
         for name in ("user_filter", "group_filter", "disabled_filter"):
             text = getattr(self, name)
-            if text is not None and not _looks_like_a_filter(text):
-                found.append(f"{name}: not a filter: parentheses around it, and as many ( as )")
+            if text is not None and not looks_like_a_filter(text):
+                found.append(f"{name}: {NO_FILTER}")
+        found += [
+            f"populations: filter {text}: {NO_FILTER}"
+            for text in self.filters
+            if not looks_like_a_filter(text)
+        ]
         return tuple(found)
 
 
@@ -107,7 +134,10 @@ def parse_server(number: int, url: str) -> Server:
     return Server(number, parts.hostname, port, parts.scheme == "ldaps")
 
 
-def _looks_like_a_filter(text: str) -> bool:
+NO_FILTER = "not a filter: parentheses around it, and as many ( as )"
+
+
+def looks_like_a_filter(text: str) -> bool:
     return text.startswith("(") and text.endswith(")") and text.count("(") == text.count(")")
 
 

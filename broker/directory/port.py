@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
+
+    Gate: TypeAlias = Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,28 +17,56 @@ class Employee:
 
     ``name`` is the canonical login name (the value of the configured attribute, lower case, NFC):
     the identity used for seats, sessions, bans and ``X-Remote-User``. ``groups`` are DNs as the
-    directory writes them. ``attributes`` holds the first value of each configured extra attribute.
+    directory writes them. ``attributes`` holds the first value of each configured extra attribute,
+    ``filters`` those of the plan's filters that match the entry.
     """
 
     name: str
     display_name: str
     groups: tuple[str, ...]
     attributes: Mapping[str, str] = field(default_factory=dict)
+    filters: tuple[str, ...] = ()
+
+
+async def open_gate(employee: str) -> None:
+    """Everybody may try."""
 
 
 class Directory(Protocol):
     """A directory. Every call ends within the configured deadline, whatever the server does."""
 
-    async def login(self, username: str, password: str) -> Employee:
-        """Check the password and read the employee.
+    @property
+    def can_look_up(self) -> bool:
+        """False where only employees themselves may read their entries."""
+        ...
 
-        Raises WrongPassword (also: no such employee, empty password), AccountRefused, Busy (no free
-        thread), DirectoryAway.
+    async def login(
+        self, username: str, password: str, gate: Gate = open_gate, *, preferred: bool = False
+    ) -> Employee:
+        """Check the password and read the employee. ``gate`` is awaited with the canonical name (of
+        a name that nobody has: as typed) before the password is tried; it may wait, no thread is
+        held meanwhile, and what it raises ends the login. ``preferred``: not to be turned away
+        because many strangers try the same name.
+
+        Raises WrongPassword (also: no such employee, empty password), AccountRefused,
+        PasswordExpired, Busy (no free thread), DirectoryAway.
+        """
+        ...
+
+    async def change_password(
+        self, username: str, old: str, new: str, gate: Gate = open_gate, *, preferred: bool = False
+    ) -> None:
+        """Change an employee's own password. ``gate`` and ``preferred`` as in ``login``: the old
+        password is one that can be guessed.
+
+        Raises WrongPassword (the old one), PasswordRefused (the new one), AccountRefused (the
+        directory does not allow it), Busy, DirectoryAway.
         """
         ...
 
     async def lookup(self, username: str) -> Employee | None:
         """Read the employee without a password; None when there is none or the account is disabled.
+        Only where ``can_look_up``.
 
         Raises Busy, DirectoryAway.
         """

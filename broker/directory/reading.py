@@ -11,6 +11,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from ldap3.utils.conv import escape_filter_chars
+from ldap3.utils.dn import escape_rdn
 
 from broker.directory.port import Employee
 
@@ -51,6 +52,30 @@ def group_filter(plan: DirectoryPlan, entry: Entry, name: str) -> str:
     return _filled(plan.group_filter, {"{username}": name, "{dn}": entry.dn})
 
 
+def direct_name(plan: DirectoryPlan, typed: str) -> str:
+    """What to bind as by ``user_dn``: a distinguished name (escaped by RFC 4514), or what Active
+    Directory takes in its place (``{username}@corp.example``, ``CORP\\{username}``)."""
+    assert plan.user_dn is not None
+    name = escape_rdn(typed) if is_dn(plan.user_dn) else typed
+    return plan.user_dn.replace("{username}", name)
+
+
+def is_dn(user_dn: str) -> bool:
+    return "=" in user_dn
+
+
+def primary_group_sid(entry: Entry) -> str | None:
+    """The security identifier of an employee's primary group, escaped for a filter: the employee's
+    own with the group's number in place of the last one ([MS-DTYP] 2.4.2.2)."""
+    sids, numbers = entry.raw.get("objectsid", ()), entry.values("primaryGroupID")
+    if len(sids) != 1 or len(sids[0]) < 12 or len(numbers) != 1 or not numbers[0].isdecimal():
+        return None
+    number = int(numbers[0])
+    if number >= 2**32:
+        return None
+    return "".join(f"\\{byte:02x}" for byte in sids[0][:-4] + number.to_bytes(4, "little"))
+
+
 def escaped(value: str) -> str:
     """RFC 4515 section 3, and white space too, which ldap3 strips from the ends of a value."""
     text: str = escape_filter_chars(value)
@@ -62,22 +87,30 @@ def wanted_attributes(plan: DirectoryPlan) -> tuple[str, ...]:
     names = [plan.user_attribute, plan.display_attribute, *plan.attributes]
     if plan.group_attribute:
         names.append(plan.group_attribute)
+    if plan.primary_group:
+        names += ["primaryGroupID", "objectSid"]
     return tuple({name.lower(): name for name in names}.values())
 
 
-def employee(entry: Entry, name: str, more_groups: Iterable[str], plan: DirectoryPlan) -> Employee:
-    """Put together what the directory said. Groups keep their spelling and are named once each."""
-    own = entry.values(plan.group_attribute) if plan.group_attribute else ()
+def employee(
+    entry: Entry,
+    name: str,
+    groups: Iterable[str],
+    plan: DirectoryPlan,
+    filters: Iterable[str] = (),
+) -> Employee:
+    """Put together what the directory said. ``filters``: those that match the entry."""
     shown = entry.values(plan.display_attribute)
     return Employee(
         name=name,
         display_name=_one_line(shown[0]) if shown else name,
-        groups=tuple(dict.fromkeys((*own, *more_groups))),
+        groups=tuple(groups),
         attributes={
             attribute: values[0]
             for attribute in plan.attributes
             if (values := entry.values(attribute))
         },
+        filters=tuple(filters),
     )
 
 

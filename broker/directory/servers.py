@@ -35,18 +35,20 @@ class Servers:
         return len(self._servers)
 
     def in_order(self) -> list[Server]:
-        """All servers, best first; of those that failed lately, the one longest ago first."""
+        """All servers, best first; of those that failed lately, the one longest ago first. One that
+        has been left alone long enough is given its place back for a single asker at a time, who
+        finds out: were it still silent, all threads would wait for it together."""
         now = self._clock()
         with self._lock:
-            return sorted(
-                self._servers,
-                key=lambda server: (
-                    since
-                    if (since := self._failed.get(server.number)) is not None
-                    and now - since < FORGIVEN_AFTER
-                    else float("-inf")
-                ),
-            )
+            order = sorted(self._servers, key=lambda server: self._rank(server, now))
+            for number, since in self._failed.items():
+                if now - since >= FORGIVEN_AFTER:
+                    self._failed[number] = now
+        return order
+
+    def _rank(self, server: Server, now: float) -> float:
+        since = self._failed.get(server.number)
+        return float("-inf") if since is None or now - since >= FORGIVEN_AFTER else since
 
     def failed(self, server: Server, cause: str) -> None:
         with self._lock:

@@ -32,10 +32,11 @@ class Turns:
         self._queues: dict[Hashable, _Queue] = {}
 
     @contextlib.asynccontextmanager
-    async def turn(self, key: Hashable) -> AsyncIterator[None]:
-        """Wait for the turn and hold it. Raises Busy at once when too many wait already."""
+    async def turn(self, key: Hashable, *, preferred: bool = False) -> AsyncIterator[None]:
+        """Wait for the turn and hold it. Raises Busy at once when too many wait already; who is
+        ``preferred`` is not counted against that limit."""
         queue = self._queues.setdefault(key, _Queue())
-        if queue.people >= self._limit:
+        if queue.people >= self._limit and not preferred:
             raise Busy("Too many logins with this user name at once. Please try again in a moment.")
         queue.people += 1
         try:

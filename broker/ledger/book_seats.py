@@ -15,7 +15,8 @@ from broker.ledger.port import SeatAnswer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from broker.ledger.port import FormerTicket, SeatState
+    from broker.ledger.port import FormerTicket
+    from broker.policy.seats import SeatState
 
 PUT_BACK_ENTRIES = 250  # per call
 

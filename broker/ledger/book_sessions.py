@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from broker.errors import LedgerLearning
+from broker.errors import LedgerLearning, SessionsFull
 from broker.ledger.book_seats import text
 from broker.ledger.port import Revocation, SessionRecord
 from broker.ledger.restoring import seats_to_restore
@@ -33,7 +33,9 @@ class BookSessions:
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 
-    async def put_session(self, record: SessionRecord, *, most: int) -> tuple[str, ...]:
+    async def put_session(
+        self, record: SessionRecord, *, most: int, refuse: bool = False
+    ) -> tuple[str, ...]:
         evicted = await self._scripts.run(
             "put_session",
             record.id,
@@ -43,7 +45,10 @@ class BookSessions:
             record.ends_ms,
             most,
             msgspec.json.encode(record),
+            int(refuse),
         )
+        if isinstance(evicted, int):
+            raise SessionsFull(f"This employee has {most} sessions already.")
         return tuple(text(session_id) for session_id in evicted)
 
     async def session(self, session_id: str) -> SessionRecord | None:
@@ -80,6 +85,28 @@ class BookSessions:
             refused += [text(session_id) for session_id in answer]
         for held in _portions(seats_to_restore(sessions, refused, seats)):
             await self._scripts.run("restore_seats", msgspec.json.encode(held))
+
+    async def due_employees(self, most: int, every_ms: int) -> Sequence[str]:
+        return tuple(map(text, await self._scripts.run("reread", "due", most, every_ms)))
+
+    async def mark_due(self, kind: RevocationKind, subject: str) -> int:
+        marked, offset = 0, 0
+        while offset >= 0:
+            more, offset = await self._scripts.run("reread", "mark", kind, subject, offset)
+            marked += int(more)
+        return marked
+
+    async def list_sessions(
+        self, kind: RevocationKind, subject: str, most: int
+    ) -> tuple[int, Sequence[SessionRecord]]:
+        total, *found = await self._scripts.run("reread", "list", kind, subject, most)
+        return int(total), tuple(record for record in map(_record, found) if record is not None)
+
+    async def update_sessions(self, employee: str, records: Sequence[SessionRecord]) -> int:
+        flat: list[str | bytes] = []
+        for record in records:
+            flat += (record.id, record.population, msgspec.json.encode(record))
+        return int(await self._scripts.run("reread", "update", employee, *flat))
 
     async def put_once(
         self, kind: str, key: str, value: bytes, ttl_ms: int, *, most: int = 0

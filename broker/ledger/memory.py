@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING
 
 from broker.errors import LedgerAway, LedgerLearning, Stale
 from broker.ledger import reporting
+from broker.ledger.memory_guesses import MemoryGuesses
+from broker.ledger.memory_rereading import MemoryRereading
 from broker.ledger.memory_seats import MemorySeats
 from broker.ledger.memory_sessions import MemorySessions
 from broker.ledger.memory_steward import MemorySteward
 from broker.ledger.port import (
     AdminToken,
     AuditEntry,
+    Ban,
     FormerTicket,
+    GuessAnswer,
     Measures,
     Revocation,
     RevocationKind,
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from broker.policy.guard import Figures
+    from broker.policy.guessing import GuessRules
     from broker.policy.limits import LimitsDocument
 
 MOST_ADVANCE_MS = 1000
@@ -83,6 +88,8 @@ class MemoryLedger:
         self.seats = MemorySeats(self.state)
         self.seats.epoch_changed()
         self.seat_sessions = MemorySessions(self.state, self.seats)
+        self.rereading = MemoryRereading(self.state, self.seat_sessions)
+        self.guesses = MemoryGuesses(self.state)
         self.stewards = MemorySteward(self.state)
         self.admin_tokens: dict[str, AdminToken] = {}
 
@@ -286,10 +293,12 @@ class MemoryLedger:
 
     # --- sessions
 
-    async def put_session(self, record: SessionRecord, *, most: int) -> tuple[str, ...]:
+    async def put_session(
+        self, record: SessionRecord, *, most: int, refuse: bool = False
+    ) -> tuple[str, ...]:
         self._call()
         with self._news():
-            return self.seat_sessions.put_session(record, most=most)
+            return self.seat_sessions.put_session(record, most=most, refuse=refuse)
 
     async def session(self, session_id: str) -> SessionRecord | None:
         self._call()
@@ -301,6 +310,26 @@ class MemoryLedger:
     async def sessions(self, employee: str) -> Sequence[SessionRecord]:
         self._call()
         return self.seat_sessions.sessions(employee)
+
+    async def list_sessions(
+        self, kind: RevocationKind, subject: str, most: int
+    ) -> tuple[int, Sequence[SessionRecord]]:
+        self._call()
+        return self.rereading.list_sessions(kind, subject, most)
+
+    async def due_employees(self, most: int, every_ms: int) -> Sequence[str]:
+        self._call()
+        return self.rereading.due_employees(most, every_ms)
+
+    async def mark_due(self, kind: RevocationKind, subject: str) -> int:
+        self._call()
+        self._wake()
+        return self.rereading.mark_due(kind, subject)
+
+    async def update_sessions(self, employee: str, records: Sequence[SessionRecord]) -> int:
+        self._call()
+        with self._news():
+            return self.rereading.update_sessions(employee, records)
 
     async def end_session(self, session_id: str) -> bool:
         self._call()
@@ -336,6 +365,30 @@ class MemoryLedger:
     async def peek_once(self, kind: str, key: str) -> bytes | None:
         self._call()
         return self.seat_sessions.peek_once(kind, key)
+
+    # --- tries of passwords, bans
+
+    async def guess(
+        self, employee: str, address: str, browser: str, rules: GuessRules
+    ) -> GuessAnswer:
+        self._call()
+        return self.guesses.guess(employee, address, browser, rules)
+
+    async def settle_guess(self, tallies: Sequence[str], *, right: bool) -> None:
+        self._call()
+        self.guesses.settle_guess(tallies, right=right)
+
+    async def banned(self, address: str) -> int:
+        self._call()
+        return self.guesses.banned(address)
+
+    async def bans(self, most: int = 1000) -> Sequence[Ban]:
+        self._call()
+        return self.guesses.bans(most)
+
+    async def clear_bans(self, *, employee: str = "", address: str = "") -> int:
+        self._call()
+        return self.guesses.clear_bans(employee=employee, address=address)
 
     # --- all
 

@@ -30,8 +30,9 @@ from broker.policy.standing import marked_ranks
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from broker.ledger.port import Promise, SeatState, Touch
+    from broker.ledger.port import Promise, Touch
     from broker.policy.limits import LimitsDocument
+    from broker.policy.seats import SeatState
 
 LOST_AFTER_MS = 1_800_000  # while there are no limits
 EXPIRY_ENTRIES = 250

@@ -8,8 +8,10 @@ here, because by ledger time it is gone already.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from broker.errors import SessionsFull
 from broker.ledger.port import Revocation, RevocationKind, SessionRecord
 from broker.ledger.restoring import seats_to_restore
 
@@ -39,15 +41,23 @@ class MemorySessions:
         self._purges: list[Revocation] = []
         self._longest_ms = LONGEST_MS
         self._newest_ms = 0
+        self.last_read: dict[str, int] = {}
+        """When an employee's entry was read last; 0: wanted at once."""
         self._once: dict[tuple[str, str], tuple[int, bytes]] = {}
         self._order: dict[str, deque[str]] = {}
         seats.sweeps += [self._purge, self._expire]
 
     # --- sessions
 
-    def put_session(self, record: SessionRecord, *, most: int) -> tuple[str, ...]:
+    def put_session(
+        self, record: SessionRecord, *, most: int, refuse: bool = False
+    ) -> tuple[str, ...]:
         if self._is_revoked(record):
             return (record.id,)
+        if refuse:
+            others = [o for o in self.sessions(record.employee) if o.id != record.id]
+            if len(others) >= most:
+                raise SessionsFull(f"This employee has {most} sessions already.")
         self._store(record)
         evicted = [other.id for other in self._of(record.employee)][:-most]
         for session_id in evicted:
@@ -66,6 +76,35 @@ class MemorySessions:
 
     def sessions(self, employee: str) -> tuple[SessionRecord, ...]:
         return tuple(r for r in self._of(employee) if self.session(r.id) is not None)
+
+    def count(self, employee: str) -> int:
+        return len(self._of(employee))
+
+    def written(self, kind: RevocationKind, subject: str) -> list[SessionRecord]:
+        """What is written, valid or not, as the sorted sets of Redis order it from their ends."""
+        if kind == "session":
+            record = self._records.get(subject)
+            return [record] if record is not None else []
+        if kind == "everybody":
+            return sorted(self._records.values(), key=lambda r: (r.ends_ms, r.id), reverse=True)
+        return [
+            record
+            for record in sorted(self._records.values(), key=_age, reverse=True)
+            if subject == (record.employee if kind == "employee" else record.population)
+        ]
+
+    def update(self, employee: str, records: Sequence[SessionRecord]) -> int:
+        updated = 0
+        for record in records:
+            known = self.session(record.id)
+            if known is not None and known.employee == employee:
+                self._records[record.id] = replace(
+                    record, created_ms=known.created_ms, ends_ms=known.ends_ms
+                )
+                updated += 1
+        if updated:
+            self._revoke("changed", employee, self._state.now)
+        return updated
 
     def end_session(self, session_id: str) -> bool:
         existed = session_id in self._records
@@ -136,6 +175,7 @@ class MemorySessions:
 
     def _store(self, record: SessionRecord) -> None:
         self._records[record.id] = record
+        self.last_read.setdefault(record.employee, self._state.now)
         self._longest_ms = max(self._longest_ms, record.ends_ms - record.created_ms)
         latest = min(record.created_ms, self._state.now + CLOCK_SLACK_MS)
         self._newest_ms = max(self._newest_ms, latest)
@@ -167,6 +207,8 @@ class MemorySessions:
         self.last_revocation += 1
         revocation = Revocation(self.last_revocation, kind, subject, ledger_ms)
         self._revocations.append(revocation)
+        if kind == "changed":
+            return revocation.number
         mark = _mark(kind, subject)
         self._revoked[mark] = max(self._revoked.get(mark, 0), ledger_ms)
         if kind == "session":

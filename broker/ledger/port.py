@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from broker.policy.guard import Figures
+    from broker.policy.guessing import BanKind, GuessRules
     from broker.policy.limits import LimitsDocument
+    from broker.policy.seats import SeatState
 
-SeatState = Literal["seated", "waiting", "called", "not_admitted", "learning", "gone"]
-RevocationKind = Literal["session", "employee", "population", "everybody"]
+RevocationKind = Literal["session", "employee", "population", "everybody", "changed"]
 AdminRole = Literal["viewer", "operator"]
 
 
@@ -47,7 +48,8 @@ class Touch:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """From revocation ``number`` on, nothing issued to ``subject`` before ``ledger_ms`` counts."""
+    """From revocation ``number`` on, nothing issued to ``subject`` before ``ledger_ms`` counts. The
+    kind ``changed`` revokes nothing: the records of that employee are to be read again."""
 
     number: int
     kind: RevocationKind
@@ -196,6 +198,30 @@ class Usage:
     used: Mapping[tuple[str, str], int]
     estimates_shown: int = 0
     estimates_kept: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GuessAnswer:
+    """``allowed``: the password may be tried after ``wait_ms``; ``tallies`` are what the try was
+    counted in. ``pair``, ``address``: banned, for another ``wait_ms``. How many bans this very try
+    has brought is for metrics."""
+
+    verdict: Literal["allowed", "pair", "address"]
+    wait_ms: int
+    tallies: tuple[str, ...] = ()
+    pairs_banned: int = 0
+    addresses_banned: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """``where`` is an address, of IPv6 its /64; of a known browser its id. ``employee`` is empty
+    for a ban of a whole address. ``left_ms``: what is left of it."""
+
+    kind: BanKind
+    employee: str
+    where: str
+    left_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,8 +392,11 @@ class Ledger(Protocol):
         ...
 
     # --- sessions
-    async def put_session(self, record: SessionRecord, *, most: int) -> tuple[str, ...]:
-        """Store it; evict and revoke the employee's oldest beyond ``most``; returns their ids."""
+    async def put_session(
+        self, record: SessionRecord, *, most: int, refuse: bool = False
+    ) -> tuple[str, ...]:
+        """Store it; evict and revoke the employee's oldest beyond ``most``; returns their ids. With
+        ``refuse`` nobody is evicted: raises SessionsFull."""
         ...
 
     async def session(self, session_id: str) -> SessionRecord | None:
@@ -376,6 +405,25 @@ class Ledger(Protocol):
         ...
 
     async def sessions(self, employee: str) -> Sequence[SessionRecord]: ...
+
+    async def list_sessions(
+        self, kind: RevocationKind, subject: str, most: int
+    ) -> tuple[int, Sequence[SessionRecord]]:
+        """Of a ``population`` or ``everybody``: how many there are, and the youngest of them."""
+        ...
+
+    async def due_employees(self, most: int, every_ms: int) -> Sequence[str]:
+        """Employees with sessions whose entry was not read for so long; they count as read now."""
+        ...
+
+    async def mark_due(self, kind: RevocationKind, subject: str) -> int:
+        """Whoever is named is due at once; returns how many that are new."""
+        ...
+
+    async def update_sessions(self, employee: str, records: Sequence[SessionRecord]) -> int:
+        """The directory says something else: replace what the records say (not when they end), and
+        tell the workers. Of records that are gone nothing is written; returns how many were."""
+        ...
 
     async def end_session(self, session_id: str) -> bool:
         """Log out: delete, append a revocation, release the seat if it was the last. Idempotent."""
@@ -408,6 +456,32 @@ class Ledger(Protocol):
         ...
 
     async def peek_once(self, kind: str, key: str) -> bytes | None: ...
+
+    # --- tries of passwords, bans
+    async def guess(
+        self, employee: str, address: str, browser: str, rules: GuessRules
+    ) -> GuessAnswer:
+        """Count a try before the password is tried, so that many at once count as many. ``address``
+        as ``policy.guessing.bannable`` tells it; ``browser``: known to be the employee's, or ""."""
+        ...
+
+    async def settle_guess(self, tallies: Sequence[str], *, right: bool) -> None:
+        """The password was ``right``: what its pair had against it is forgotten. Else it was never
+        tried (the directory was away), and the try does not count. A wrong one needs no call."""
+        ...
+
+    async def banned(self, address: str) -> int:
+        """For how many ms more nobody may log in from there; 0 when it is not banned."""
+        ...
+
+    async def bans(self, most: int = 1000) -> Sequence[Ban]:
+        """Those in force, the longest first."""
+        ...
+
+    async def clear_bans(self, *, employee: str = "", address: str = "") -> int:
+        """End the bans of an employee's name, or of an address, or all when neither is said;
+        returns how many there were."""
+        ...
 
     # --- all
     async def usage(self) -> Usage: ...

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from broker.errors import LedgerAway
 from broker.ledger.book_audit import BookAudit
 from broker.ledger.book_grants import BookGrants
+from broker.ledger.book_guesses import BookGuesses
 from broker.ledger.book_limits import BookLimits
 from broker.ledger.book_measures import BookMeasures
 from broker.ledger.book_seats import BookSeats
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from broker.ledger.port import (
         AdminToken,
         AuditEntry,
+        Ban,
         FormerTicket,
+        GuessAnswer,
         Measures,
         Revocation,
         RevocationKind,
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
         WorkerView,
     )
     from broker.policy.guard import Figures
+    from broker.policy.guessing import GuessRules
     from broker.policy.limits import LimitsDocument
 
 
@@ -54,6 +58,7 @@ class RedisLedger:
         self._limits = BookLimits(scripts)
         self._seats = BookSeats(scripts)
         self._sessions = BookSessions(scripts)
+        self._guesses = BookGuesses(scripts)
         self._steward = BookSteward(scripts)
         self._audit = BookAudit(scripts)
         self._measures = BookMeasures(scripts)
@@ -165,14 +170,30 @@ class RedisLedger:
 
     # --- sessions
 
-    async def put_session(self, record: SessionRecord, *, most: int) -> tuple[str, ...]:
-        return await self._sessions.put_session(record, most=most)
+    async def put_session(
+        self, record: SessionRecord, *, most: int, refuse: bool = False
+    ) -> tuple[str, ...]:
+        return await self._sessions.put_session(record, most=most, refuse=refuse)
 
     async def session(self, session_id: str) -> SessionRecord | None:
         return await self._sessions.session(session_id)
 
     async def sessions(self, employee: str) -> Sequence[SessionRecord]:
         return await self._sessions.sessions(employee)
+
+    async def list_sessions(
+        self, kind: RevocationKind, subject: str, most: int
+    ) -> tuple[int, Sequence[SessionRecord]]:
+        return await self._sessions.list_sessions(kind, subject, most)
+
+    async def due_employees(self, most: int, every_ms: int) -> Sequence[str]:
+        return await self._sessions.due_employees(most, every_ms)
+
+    async def mark_due(self, kind: RevocationKind, subject: str) -> int:
+        return await self._sessions.mark_due(kind, subject)
+
+    async def update_sessions(self, employee: str, records: Sequence[SessionRecord]) -> int:
+        return await self._sessions.update_sessions(employee, records)
 
     async def end_session(self, session_id: str) -> bool:
         return await self._sessions.end_session(session_id)
@@ -200,6 +221,25 @@ class RedisLedger:
 
     async def peek_once(self, kind: str, key: str) -> bytes | None:
         return await self._sessions.peek_once(kind, key)
+
+    # --- tries of passwords, bans
+
+    async def guess(
+        self, employee: str, address: str, browser: str, rules: GuessRules
+    ) -> GuessAnswer:
+        return await self._guesses.guess(employee, address, browser, rules)
+
+    async def settle_guess(self, tallies: Sequence[str], *, right: bool) -> None:
+        await self._guesses.settle_guess(tallies, right=right)
+
+    async def banned(self, address: str) -> int:
+        return await self._guesses.banned(address)
+
+    async def bans(self, most: int = 1000) -> Sequence[Ban]:
+        return await self._guesses.bans(most)
+
+    async def clear_bans(self, *, employee: str = "", address: str = "") -> int:
+        return await self._guesses.clear_bans(employee=employee, address=address)
 
     # --- all
 

@@ -7,7 +7,7 @@ known, or of no account) and a sentence. The first that does not is the reason.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from broker.policy.seats import shortage
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     from broker.policy.limits import LimitsDocument
     from broker.policy.populations import Match
-
-Standing = Literal["seated", "waiting", "called", "not_admitted", "learning", "gone"]
+    from broker.policy.seats import SeatState
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Finding:
 class Seat:
     """As the ledger knows the employee; ``position`` 1 is next."""
 
-    standing: Standing
+    standing: SeatState
     population: str = ""
     position: int | None = None
 
@@ -61,7 +60,7 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerSeen:
+class ServerState:
     """One server as this host's workers see it."""
 
     name: str
@@ -128,7 +127,7 @@ def address(place: Place) -> Finding:
     return Finding("address", True, f"{place.host}, route {place.route}, to pool {place.pool}")
 
 
-def servers(seen: Sequence[ServerSeen]) -> Finding:
+def servers(seen: Sequence[ServerState]) -> Finding:
     """Of the pool, on this host."""
     if not seen:
         return Finding("servers", None, "not known: no worker of this host answers", known=False)
@@ -168,7 +167,7 @@ def verdict(findings: Sequence[Finding]) -> tuple[bool | None, str]:
     return True, "gets in"
 
 
-def _state(server: ServerSeen) -> str:
+def _state(server: ServerState) -> str:
     if server.draining:
         return "drained"
     return "healthy" if server.healthy else "unhealthy"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 _ESCAPED = r"\\[0-9a-fA-F]{2}|\\."
 _PART = re.compile(rf"(?:{_ESCAPED}|[^,;+\\])+|[,;+]")
@@ -23,21 +23,25 @@ _SPACES = re.compile(r"\s+")
 
 @dataclass(frozen=True, slots=True)
 class PopulationRule:
-    """``name`` for members of any of ``groups`` (DNs), or where all of ``attributes`` are equal.
-    With neither groups nor attributes the rule matches everyone.
+    """``name`` for members of any of ``groups`` (DNs), or where all of ``attributes`` are equal, or
+    whose entry the directory has found to match ``filter``. With none of them it matches everyone.
     """
 
     name: str
     groups: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
+    filter: str | None = None
 
 
 def population_of(
-    groups: Iterable[str], attributes: Mapping[str, str], rules: Sequence[PopulationRule]
+    groups: Iterable[str],
+    attributes: Mapping[str, str],
+    rules: Sequence[PopulationRule],
+    filters: Collection[str] = (),
 ) -> str | None:
     """The name of the first rule that matches, or None when none does (nobody is admitted by
-    default)."""
-    found = match(groups, attributes, rules)
+    default). ``filters``: those that match the employee's entry."""
+    found = match(groups, attributes, rules, filters)
     return None if found is None else found.name
 
 
@@ -50,14 +54,19 @@ class Match:
 
 
 def match(
-    groups: Iterable[str], attributes: Mapping[str, str], rules: Sequence[PopulationRule]
+    groups: Iterable[str],
+    attributes: Mapping[str, str],
+    rules: Sequence[PopulationRule],
+    filters: Collection[str] = (),
 ) -> Match | None:
     """The first rule that matches, with the reason."""
     member_of = {normal_dn(group) for group in groups}
     values = {name.casefold(): normal_text(value) for name, value in attributes.items()}
     for rule in rules:
-        if not rule.groups and not rule.attributes:
+        if not rule.groups and not rule.attributes and rule.filter is None:
             return Match(rule.name, "its rule matches everyone")
+        if rule.filter is not None and rule.filter in filters:
+            return Match(rule.name, f"matches the filter {rule.filter}")
         group = next((each for each in rule.groups if normal_dn(each) in member_of), None)
         if group is not None:
             return Match(rule.name, f"member of {group}")

@@ -20,13 +20,16 @@ other. A population that is not admitted reserves nothing: nobody could come to 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from broker.policy.limits import LimitsDocument
     from broker.policy.shares import PopulationLimits
+
+SeatState = Literal["seated", "waiting", "called", "not_admitted", "learning", "gone"]
+"""Where an employee stands, as the ledger answers it."""
 
 
 def guarantee(population: PopulationLimits) -> int:

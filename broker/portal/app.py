@@ -30,7 +30,8 @@ LARGEST_FORM = 16 * 1024  # bytes
 class Portal:
     """``app`` is served; ``replace`` gives it another plan.
 
-    ``counted`` is told the outcome of every login attempt, for the metrics. ``jitter``: 0..1, at
+    ``counted`` is told the outcome of every login attempt, ``guarded`` of each ban it brought
+    (``pair``, ``address``) and each delay (``delayed``), for the metrics. ``jitter``: 0..1, at
     random, so that those who are told to come back do not come together.
     """
 
@@ -41,11 +42,13 @@ class Portal:
         directory: Directory,
         tokens: PortalTokens,
         counted: Callable[[str], None] = lambda outcome: None,
+        guarded: Callable[[str], None] = lambda kind: None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._ledger = ledger
         self._tokens = tokens
         self._counted = counted
+        self._guarded = guarded
         self._jitter = jitter
         self._parts = self._made(plan, directory)
         self.app = self._app()
@@ -57,7 +60,15 @@ class Portal:
         return before.idle()
 
     def _made(self, plan: PortalPlan, directory: Directory) -> Parts:
-        return Parts(plan, self._ledger, directory, self._tokens, self._counted, self._jitter)
+        return Parts(
+            plan,
+            self._ledger,
+            directory,
+            self._tokens,
+            self._counted,
+            self._guarded,
+            self._jitter,
+        )
 
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[self._middleware()], client_max_size=LARGEST_FORM)
@@ -66,6 +77,8 @@ class Portal:
                 web.get("/", on_home(_to(lambda parts: parts.me.start))),
                 web.get("/.broker/login", on_home(_to(lambda parts: parts.login.form))),
                 web.post("/.broker/login", on_home(_to(lambda parts: parts.login.submit))),
+                web.get("/.broker/password", on_home(_to(lambda parts: parts.password.form))),
+                web.post("/.broker/password", on_home(_to(lambda parts: parts.password.submit))),
                 web.get("/.broker/me", on_home(_to(lambda parts: parts.me.show))),
                 web.get("/.broker/logout", _to(lambda parts: parts.logout.ask)),
                 web.post("/.broker/logout", _to(lambda parts: parts.logout.end)),

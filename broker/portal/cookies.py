@@ -21,6 +21,7 @@ SESSION = "__Host-broker"
 TICKET = "__Host-broker-ticket"
 LOGIN = "__Host-broker-login"
 HANDOVER = "__Host-broker-handover"
+KNOWN = "__Host-broker-known"
 
 HANDOVER_SECONDS = 60
 LANGUAGE_SECONDS = 365 * 86_400
@@ -63,6 +64,7 @@ def digest(value: str) -> str:
 __all__ = [
     "HANDOVER",
     "HANDOVER_SECONDS",
+    "KNOWN",
     "LANGUAGE",
     "LANGUAGE_SECONDS",
     "LOGIN",

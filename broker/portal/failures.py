@@ -5,6 +5,8 @@ The reasons that errors carry are for logs; what is shown is translated, hence w
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from broker.errors import (
     AccountRefused,
     BrokerError,
@@ -12,9 +14,16 @@ from broker.errors import (
     DirectoryAway,
     LedgerAway,
     LedgerLearning,
+    PasswordExpired,
+    PasswordRefused,
+    SessionsFull,
+    TooManyGuesses,
     WrongPassword,
 )
 from broker.site.language import mark
+
+if TYPE_CHECKING:
+    from broker.errors import RefusedBecause
 
 Kind = type[BrokerError] | tuple[type[BrokerError], ...]
 
@@ -22,10 +31,46 @@ Kind = type[BrokerError] | tuple[type[BrokerError], ...]
 FAILURES: tuple[tuple[Kind, str, int, str], ...] = (
     (WrongPassword, "wrong_password", 401, mark("The user name or the password is not right.")),
     (
+        TooManyGuesses,
+        "banned",
+        429,
+        mark(
+            "Too many wrong passwords were entered. Please try again in %(minutes)s min, "
+            "or ask %(contact)s."
+        ),
+    ),
+    (
         AccountRefused,
         "account_refused",
         403,
         mark("This account may not log in at present. Please ask %(contact)s."),
+    ),
+    (
+        PasswordExpired,
+        "password_expired",
+        403,
+        mark(
+            "Your password was right, but it has expired or must be changed first, which cannot be "
+            "done here. Please change it at work, or ask %(contact)s."
+        ),
+    ),
+    (
+        PasswordRefused,
+        "password_refused",
+        422,
+        mark(
+            "This new password is not accepted: it may be too short or too simple, or one that you "
+            "have used before. Please choose another one."
+        ),
+    ),
+    (
+        SessionsFull,
+        "sessions_full",
+        409,
+        mark(
+            "You are logged in with as many browsers as is allowed. Log out in one of them first, "
+            "or ask %(contact)s."
+        ),
     ),
     (
         Busy,
@@ -51,8 +96,24 @@ FAILURES: tuple[tuple[Kind, str, int, str], ...] = (
 )
 
 
+# Why an account is refused, where the directory says so and may be quoted.
+REFUSALS: dict[RefusedBecause, str] = {
+    "disabled": mark("This account is disabled. Please ask %(contact)s."),
+    "account_expired": mark("This account has expired. Please ask %(contact)s."),
+    "locked": mark(
+        "This account is locked, usually because of too many wrong passwords. Please try again "
+        "later, or ask %(contact)s."
+    ),
+    "hours": mark(
+        "This account may not log in at this hour, or not from outside. Please ask %(contact)s."
+    ),
+}
+
+
 def failure(error: BrokerError) -> tuple[str, int, str]:
     """Outcome, status and sentence (untranslated) of a login that failed."""
+    if isinstance(error, AccountRefused) and error.because in REFUSALS:
+        return "account_refused", 403, REFUSALS[error.because]
     for kind, outcome, status, sentence in FAILURES:
         if isinstance(error, kind):
             return outcome, status, sentence

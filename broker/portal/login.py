@@ -9,11 +9,19 @@ that cookie, which all tabs share.
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlencode
 
-from broker.errors import BrokerError, Busy, LedgerAway, WrongPassword
+from broker.errors import (
+    BrokerError,
+    Busy,
+    LedgerAway,
+    PasswordExpired,
+    TooManyGuesses,
+    WrongPassword,
+)
 from broker.ledger.port import Ledger, SessionRecord
 from broker.policy.populations import population_of
 from broker.portal import cookies
@@ -29,7 +37,9 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from broker.directory.port import Directory, Employee
+    from broker.portal.guesses import Guesses
     from broker.portal.handover import Handover, Start
+    from broker.portal.password import Password
     from broker.portal.plan import PortalPlan
 
 log = logging.getLogger(__name__)
@@ -57,6 +67,8 @@ class Login:
         tokens: SessionTokens,
         pages: Pages,
         handover: Handover,
+        guesses: Guesses,
+        password: Password,
         counted: Callable[[str], None],
         jitter: Callable[[], float],
     ) -> None:
@@ -66,6 +78,8 @@ class Login:
         self._tokens = tokens
         self._pages = pages
         self._handover = handover
+        self._guesses = guesses
+        self._password = password
         self._counted = counted
         self._jitter = jitter
 
@@ -81,6 +95,8 @@ class Login:
                 return redirect(await self._onward(request, return_id, session_id))
         translate = gettext(visit.language)
         note = translate("You are logged out.") if "out" in request.query else ""
+        if "changed" in request.query:
+            note = translate("Your password has been changed. Please log in with the new one.")
         return await self._show(request, return_id, note=note)
 
     async def _show(
@@ -145,29 +161,53 @@ class Login:
         try:
             if len(username) > LONGEST_NAME:
                 raise WrongPassword("longer than any name")
-            employee = await self._directory.login(username, password)
+            employee = await self._checked(request, visit, username, password)
             record = await self._open_session(request, visit, employee)
             address = await self._onward(request, return_id, record.id)
         except BrokerError as error:
             outcome, status, sentence = failure(error)
             self._counted(outcome)
+            if isinstance(error, PasswordExpired) and error.may_change:
+                return self._password.show(
+                    request, return_id, status=status, username=username, expired=True
+                )
             if status >= 500:  # operations must hear of it; a person's own mistake is theirs
                 log.warning("a login could not be decided: %s", error.reason)
-            fault = translate(sentence) % {"contact": self._plan.contact}
-            return await self._show(
+            seconds = error.seconds if isinstance(error, TooManyGuesses) else 0.0
+            fault = translate(sentence) % {
+                "contact": self._plan.contact,
+                "minutes": max(1, math.ceil(seconds / 60)),
+            }
+            response = await self._show(
                 request, return_id, status=status, fault=fault, username=username[:LONGEST_NAME]
             )
+            if seconds:
+                response.headers["Retry-After"] = str(math.ceil(seconds))
+            return response
         self._counted("ok")
-        response = redirect(address, 303)
+        arrived = redirect(address, 303)
         token = self._tokens.session_cookie(record, visit.host)
-        cookies.plant(response, cookies.SESSION, token)
-        return response
+        cookies.plant(arrived, cookies.SESSION, token)
+        self._guesses.remember(request, arrived, employee.name)
+        return arrived
+
+    async def _checked(
+        self, request: web.Request, visit: Visit, username: str, password: str
+    ) -> Employee:
+        """Who it is, if the password is right."""
+        attempt = await self._guesses.attempt(request, visit.address)
+        async with attempt.judged():
+            return await self._directory.login(
+                username, password, attempt.gate, preferred=attempt.preferred
+            )
 
     async def _open_session(
         self, request: web.Request, visit: Visit, employee: Employee
     ) -> SessionRecord:
         """A new session with a new id, whoever was logged in here before; and a seat asked for."""
-        population = population_of(employee.groups, employee.attributes, self._plan.populations)
+        population = population_of(
+            employee.groups, employee.attributes, self._plan.populations, employee.filters
+        )
         now_ms = (await self._ledger.look(employee.name)).ledger_ms
         record = SessionRecord(
             id=secrets.token_hex(16),  # no secret, the signature is; and never looks like an option
@@ -181,10 +221,17 @@ class Login:
             address=visit.address,
             agent=_storable(request.headers.get("User-Agent", ""))[:LONGEST_AGENT],
         )
-        evicted = await self._ledger.put_session(record, most=self._plan.sessions_per_employee)
+        replaced = visit.identity is not None and visit.identity.employee == employee.name
+        if visit.identity is not None and replaced:
+            await self._ledger.end_session(visit.identity.session_id)
+        evicted = await self._ledger.put_session(
+            record,
+            most=self._plan.sessions_per_employee,
+            refuse=self._plan.refuse_more_sessions,
+        )
         if record.id in evicted:
             raise Busy("This employee was logged out everywhere at this very moment.")
-        if visit.identity is not None:
+        if visit.identity is not None and not replaced:
             await self._ledger.end_session(visit.identity.session_id)
         if population is not None:
             await self._ledger.admit(employee.name, population)

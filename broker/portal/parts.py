@@ -14,11 +14,13 @@ from aiohttp import web
 
 from broker.portal.admitted import Admitted
 from broker.portal.front import Front, Verifier
+from broker.portal.guesses import Guesses, KnownBrowsers
 from broker.portal.handover import Handover, HandoverTokens
 from broker.portal.login import Login
 from broker.portal.logout import Logout
 from broker.portal.me import Me
 from broker.portal.pages import Pages
+from broker.portal.password import Password
 from broker.portal.style import Style
 from broker.portal.waiting import Waiting
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from broker.portal.plan import PortalPlan
 
 
-class PortalTokens(Verifier, HandoverTokens, Protocol):
+class PortalTokens(Verifier, HandoverTokens, KnownBrowsers, Protocol):
     """What the portal asks of ``site.tokens``."""
 
     def jwks(self) -> dict[str, Any]: ...
@@ -44,6 +46,7 @@ class Parts:
         directory: Directory,
         tokens: PortalTokens,
         counted: Callable[[str], None],
+        guarded: Callable[[str], None],
         jitter: Callable[[], float],
     ) -> None:
         self.style = Style(plan)
@@ -51,7 +54,20 @@ class Parts:
         admitted = Admitted(ledger)
         self.front = Front(plan, tokens, pages)
         self.handover = Handover(plan, ledger, tokens, pages)
-        self.login = Login(plan, ledger, directory, tokens, pages, self.handover, counted, jitter)
+        guesses = Guesses(plan, ledger, tokens, guarded)
+        self.password = Password(plan, directory, pages, guesses)
+        self.login = Login(
+            plan,
+            ledger,
+            directory,
+            tokens,
+            pages,
+            self.handover,
+            guesses,
+            self.password,
+            counted,
+            jitter,
+        )
         self.logout = Logout(plan, ledger, pages)
         self.me = Me(plan, ledger, pages, admitted)
         self.waiting = Waiting(pages, self.handover, admitted, jitter)

@@ -6,10 +6,12 @@ configured origin is the only source of scheme and authority for redirects and O
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from broker.policy.guessing import GuessRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +24,10 @@ class PortalPlan:
     """``home`` and ``applications`` are origins (``https://feed.example.com:8443``).
 
     ``populations`` are the rules in the order of configuration. ``session_lifetime`` is in seconds,
-    ``sessions_per_employee`` a count, ``color`` is ``#rrggbb``.
+    ``sessions_per_employee`` a count (the oldest goes, or with ``refuse_more_sessions`` nobody),
+    ``color`` is ``#rrggbb``. ``guesses``: what wrong passwords lead to; nobody is banned by an
+    address of ``trusted_addresses`` (networks). ``password_change``: expired passwords may be
+    changed from home.
     """
 
     home: str
@@ -30,10 +35,14 @@ class PortalPlan:
     populations: tuple[PopulationRule, ...]
     session_lifetime: float = 43_200.0
     sessions_per_employee: int = 10
+    refuse_more_sessions: bool = False
     company: str = "Remote access"
     contact: str = "your IT service desk"
     color: str = "#2457c5"
     language: str = "en"
+    guesses: GuessRules = field(default_factory=GuessRules)
+    trusted_addresses: tuple[str, ...] = ()
+    password_change: bool = False
 
     @cached_property
     def origins(self) -> Mapping[str, str]:

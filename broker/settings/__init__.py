@@ -32,13 +32,14 @@ from broker.settings.doors import (
     Listener,
     Tls,
 )
-from broker.settings.people import DirectorySettings, LedgerSettings, Sessions
+from broker.settings.people import Bans, DirectorySettings, LedgerSettings, Sessions
 from broker.settings.site import Settings
 
 __all__ = [
     "AccessLog",
     "Admin",
     "AdminTls",
+    "Bans",
     "CellSettings",
     "Certificate",
     "Company",

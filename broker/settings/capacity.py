@@ -225,8 +225,8 @@ class PopulationSeats(Model):
 
 
 class Population(Model):
-    """A class of employees: member of any of ``groups``, or all of ``attributes`` equal; both empty
-    means everyone. The first population that matches wins."""
+    """A class of employees: member of any of ``groups``, or all of ``attributes`` equal, or
+    matching ``filter``; with none of them everyone. The first population that matches wins."""
 
     name: Name
     """In metrics, logs and X-Remote-Population."""
@@ -234,6 +234,8 @@ class Population(Model):
     """Distinguished names of directory groups."""
     attributes: dict[str, str] = {}
     """Directory attribute and value; each must stand in directory.attributes."""
+    filter: str | None = None
+    """LDAP filter that the employee's entry matches, like (&(c=SN)(title=*))."""
     admitted: bool = True
     """Whether they may take a seat at present."""
     weight: Count = 1

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from broker.settings.scalars import Count, Duration, Model, Positive, ReadableFile, Secret
+from broker.settings.scalars import (
+    Count,
+    Duration,
+    Model,
+    Network,
+    Positive,
+    ReadableFile,
+    Secret,
+)
 
 
 class DirectorySettings(Model):
@@ -26,6 +34,10 @@ class DirectorySettings(Model):
     """Its password. Secret."""
     base: str
     """Where employees are searched."""
+    user_dn: str | None = None
+    """Bind to this name at once instead of searching first: uid={username},ou=people,dc=..., or for
+    Active Directory {username}@corp.example. Without bind_dn each employee reads their own entry,
+    and groups cannot be read again while they work."""
     user_filter: str = "(&(objectClass=person)(uid={username}))"
     """Finds one employee; {username} is replaced, escaped."""
     user_attribute: str = "uid"
@@ -38,10 +50,20 @@ class DirectorySettings(Model):
     """Where groups are searched, for directories without a group attribute."""
     group_filter: str = "(member={dn})"
     """Finds the groups of one employee; {dn} is replaced, escaped."""
+    nested_groups: Literal["none", "matching_rule", "recursive"] = "none"
+    """Groups in groups: matching_rule lets Active Directory follow them, recursive follows them
+    from here."""
+    primary_group: bool = False
+    """Active Directory: count the primary group too, which memberOf does not name."""
     disabled_filter: str | None = None
     """Matches accounts that may not log in."""
     attributes: list[str] = []
     """Further attributes to read, for rules of populations."""
+    password_change: Literal["none", "active_directory", "rfc3062"] = "none"
+    """How employees may change a password that has expired, on the home host; rfc3062 is
+    OpenLDAP's way."""
+    tls_minimum: Literal["1.2", "1.3"] = "1.2"
+    """The oldest version of TLS."""
     connect_timeout: Duration = 2.0
     """Reaching one server."""
     receive_timeout: Duration = 3.0
@@ -66,7 +88,33 @@ class Sessions(Model):
     token_refresh: Duration = 300.0
     """A token older than this is issued again on the way."""
     per_employee: Positive = 10
-    """Browsers of one employee; the oldest is logged out."""
+    """Browsers of one employee."""
+    when_full: Literal["evict", "refuse"] = "evict"
+    """evict: one more logs the oldest out; refuse: it may not log in."""
+    reread: Duration = 300.0
+    """How often the entry of an employee with sessions is read again in the directory: who is
+    disabled is out, other groups are in force."""
+
+
+class Bans(Model):
+    """What wrong passwords lead to. An employee as such is never banned, only slowed down."""
+
+    window: Duration = 900.0
+    """For how long wrong passwords are counted."""
+    duration: Duration = 900.0
+    """How long a ban lasts."""
+    per_employee_and_address: Positive = 10
+    """Tries of one name from one address that ban that name from there; keep it below what locks an
+    account in the directory. Also for a browser that is known."""
+    per_address: Positive = 100
+    """Tries of any names from one address (of IPv6 its /64) that ban it."""
+    slow_after: Count = 20
+    """Tries of one name from anywhere after which each further one waits."""
+    slowest: Duration = 4.0
+    """The longest such wait."""
+    trusted: list[Network] = []
+    """Addresses or networks by which nobody is banned, like an office behind one address. Loopback
+    is always among them."""
 
 
 class LedgerSettings(Model):

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from broker.settings.capacity import Connections, Host, Level, Pool, Population, Seats
 from broker.settings.doors import AccessLog, Admin, Company, Door, Listener
-from broker.settings.people import DirectorySettings, LedgerSettings, Sessions
+from broker.settings.people import Bans, DirectorySettings, LedgerSettings, Sessions
 from broker.settings.scalars import AnchoredPath, Duration, Model, Name, Origin
 
 
@@ -45,6 +45,8 @@ class Settings(Model):
     """Who the employees are."""
     sessions: Sessions
     """How they stay logged in."""
+    bans: Bans = Bans()
+    """What wrong passwords lead to."""
     ledger: LedgerSettings
     """Where the numbers are kept."""
     admin: Admin

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from broker.site.ledger_time import LedgerTime
 
 PROVISIONAL = 15.0  # seconds after which a session known by its signature alone is looked up again
+REREAD_AT_ONCE = 50  # employees whose records are read again in one sync
 ASSERTION_REUSE = ASSERTION_SECONDS - 15
 COOKIE_ATTRIBUTES = "; Path=/; Secure; HttpOnly; SameSite=Lax"
 
@@ -35,7 +36,8 @@ class CachedCookie:
     """One cookie value seen on this worker. ``until`` and ``renew_at`` are CLOCK_BOOTTIME seconds.
     ``seat_epoch``: the epoch of the seat that the token states, "" for none. ``renewed`` keeps the
     successor so that parallel requests get one and the same, and ``renewed_epoch`` that of its
-    seat."""
+    seat; ``renewed_by`` names the key, so that after a rotation none is handed out that the next
+    one would end."""
 
     session: Session
     host: bytes
@@ -44,6 +46,7 @@ class CachedCookie:
     seat_epoch: str
     renewed: bytes | None = None
     renewed_epoch: str = ""
+    renewed_by: str = ""
 
 
 class SessionCache:
@@ -78,6 +81,7 @@ class SessionCache:
         self._provisional: set[str] = set()
         self._revocations: deque[Revocation] = deque()
         self._revoked_ms: dict[tuple[str, str], int] = {}
+        self._changed: dict[str, None] = {}
 
     # --- the fast path
 
@@ -200,13 +204,14 @@ class SessionCache:
             if now < entry.renew_at:
                 return None
             epoch = entry.seat_epoch if session.person.seat_until <= now else epoch
-        if entry.renewed is None or entry.renewed_epoch != epoch:
+        by = self._tokens.session_kid
+        if entry.renewed is None or entry.renewed_epoch != epoch or entry.renewed_by != by:
             record = self._records[session.id]
             host = entry.host.decode("ascii")
             seat = self._seat_claim(session.person, now)
             token = self._tokens.session_cookie(record, host, seat)
             entry.renewed = token.encode("ascii")
-            entry.renewed_epoch = epoch
+            entry.renewed_epoch, entry.renewed_by = epoch, by
         return b"__Host-broker=" + entry.renewed + COOKIE_ATTRIBUTES.encode("ascii")
 
     def _seat_claim(self, person: Person, now: float) -> SeatClaim | None:
@@ -242,6 +247,10 @@ class SessionCache:
 
     def revoke(self, revocation: Revocation) -> None:
         """Apply one numbered revocation: sessions end, tunnels and streams close, seats go."""
+        if revocation.kind == "changed":
+            if revocation.subject in self._people:
+                self._changed[revocation.subject] = None
+            return
         self._revocations.append(revocation)
         key = (revocation.kind, revocation.subject)
         self._revoked_ms[key] = max(revocation.ledger_ms, self._revoked_ms.get(key, 0))
@@ -285,6 +294,34 @@ class SessionCache:
             or revoked.get(("population", claims.population), -1) >= born
             or revoked.get(("everybody", ""), -1) >= born
         )
+
+    # --- what the directory says anew
+
+    async def reread(self, most: int = REREAD_AT_ONCE) -> None:
+        """Read the records of employees that have changed, some now and the others next time. While
+        the ledger is away they stay as they are."""
+        for name in list(self._changed)[:most]:
+            person = self._people.get(name)
+            try:
+                for session in list(person.sessions) if person is not None else ():
+                    record = await self._ledger.session(session.id)
+                    if record is not None and session.valid:
+                        self._renew(session, record)
+            except (LedgerAway, LedgerLearning):
+                return
+            self._changed.pop(name, None)
+
+    def _renew(self, session: Session, record: SessionRecord) -> None:
+        """Groups and name are in force at once. Another population is asked for with the next claim
+        of a seat, which says whether the one held keeps its own."""
+        person = session.person
+        if record.population != person.population:
+            person.seat_until = 0.0
+            person.population = record.population
+            for other in person.sessions:
+                other.headers = identity_headers(person.name, other.groups, person.population)
+                other.assertions.clear()
+        self._complete(session, record)
 
     # --- for the sync
 

@@ -223,6 +223,7 @@ class Sync:
         for revocation in reply.revocations:
             self._sessions.revoke(revocation)
         self.revocations_known = max(self.revocations_known, reply.revocations_upto)
+        await self._sessions.reread()
         self._confirm(touched, set(reply.lost_seats), sent_at)
         self._sessions.sweep(sent_at)
         if reply.limits is not None:

@@ -1,10 +1,10 @@
 """Signed statements: session cookies, assertions to backends and portal, hand-over codes.
 
-One key ring, five kinds of token, each with its own ``typ`` so that none can stand in for another
-(RFC 8725, 3.11). Sessions, tickets, portal assertions and codes are read by brokers only: HS256.
-Assertions to backends are read by applications: ES256, verified with the published key set. The
-first key of each list signs, all of them verify, so that a rotation logs nobody out. Time is the
-caller's wall clock (Unix seconds); nothing here does I/O.
+One key ring, six kinds of token, each with its own ``typ`` so that none can stand in for another
+(RFC 8725, 3.11). Sessions, tickets, known browsers, portal assertions and codes are read by
+brokers only: HS256. Assertions to backends are read by applications: ES256, verified with the
+published key set. The first key of each list signs, all of them verify, so that a rotation logs
+nobody out. Time is the caller's wall clock (Unix seconds); nothing here does I/O.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ ASSERTION = "broker-assertion+jwt"
 PORTAL = "broker-portal+jwt"
 CODE = "broker-code+jwt"
 TICKET = "broker-ticket+jwt"
+KNOWN = "broker-known+jwt"
 
 ASSERTION_SECONDS = 60
 CODE_SECONDS = 30
@@ -52,14 +53,15 @@ class KeyRing:
         """Read what ``generate`` wrote. Raises ConfigurationError without showing the text."""
         try:
             ring = json.loads(text)
-            sessions = {key["kid"]: _unpad(key["k"]) for key in ring["sessions"]}
+            # Keys marked "next" are prepared for a rotation: last, so that they sign nothing yet.
+            sessions = {key["kid"]: _unpad(key["k"]) for key in sorted(ring["sessions"], key=_next)}
             assertions: dict[str, ec.EllipticCurvePrivateKey] = {}
-            for jwk in ring["assertions"]:
+            for jwk in sorted(ring["assertions"], key=_next):
                 key = ECAlgorithm.from_jwk(jwk)
                 if not isinstance(key, ec.EllipticCurvePrivateKey):
                     raise TypeError("not a private key")
                 assertions[jwk["kid"]] = key
-        except (ValueError, KeyError, TypeError, jwt.InvalidKeyError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, jwt.InvalidKeyError) as error:
             raise ConfigurationError("sessions.keys: not a key ring of `broker keys`") from error
         if not sessions or not assertions or any(len(key) < 32 for key in sessions.values()):
             raise ConfigurationError("sessions.keys: needs a session key and an assertion key")
@@ -128,11 +130,15 @@ class Tokens:
     def __init__(
         self, ring: KeyRing, site: str, wall_clock: Callable[[], float], token_lifetime: float
     ) -> None:
-        self._ring = ring
         self._site = site
         self._now = wall_clock
         self.token_lifetime = int(token_lifetime)
-        self._session_kid = next(iter(ring.sessions))
+        self.replace(ring)
+
+    def replace(self, ring: KeyRing) -> None:
+        """Sign and verify with another ring from now on."""
+        self._ring = ring
+        self.session_kid = next(iter(ring.sessions))
         self._assertion_kid = next(iter(ring.assertions))
 
     # --- sessions
@@ -290,14 +296,41 @@ class Tokens:
         caller's to see to (``jti``, taken from the ledger)."""
         return self._verify(code, CODE, host)
 
+    # --- known browsers
+
+    def known_browser(self, employee: str, browser: str, seconds: int) -> str:
+        """Says that the employee has logged in with this browser; no right follows from it."""
+        now = int(self._now())
+        return self._sign(
+            {
+                "iss": self._site,
+                "aud": "known-browser",
+                "sub": employee,
+                "jti": browser,
+                "iat": now,
+                "exp": now + seconds,
+            },
+            KNOWN,
+        )
+
+    def read_known_browser(self, cookie: str) -> tuple[str, str] | None:
+        """Employee and browser id, or None."""
+        claims = self._verify(cookie, KNOWN, "known-browser") if cookie else None
+        if claims is None:
+            return None
+        try:
+            return _text(claims["sub"]), _text(claims["jti"])
+        except (KeyError, TypeError):
+            return None
+
     # --- one way to sign, one way to verify
 
     def _sign(self, claims: Mapping[str, Any], kind: str) -> str:
         return jwt.encode(
             dict(claims),
-            self._ring.sessions[self._session_kid],
+            self._ring.sessions[self.session_kid],
             algorithm="HS256",
-            headers={"kid": self._session_kid, "typ": kind},
+            headers={"kid": self.session_kid, "typ": kind},
         )
 
     def _verify(
@@ -332,6 +365,10 @@ class Tokens:
         if not issued - LEEWAY <= now < expires + LEEWAY:
             return None
         return claims
+
+
+def _next(key: dict[str, Any]) -> bool:
+    return bool(key.get("next"))
 
 
 def _text(value: Any) -> str:

@@ -204,6 +204,23 @@ CLOCK_SKEW = Metric(
 # --- directory and sessions
 
 LOGINS = Metric("broker_logins_total", "Attempts to log in, by outcome.", "counter", ("outcome",))
+BANS = Metric(
+    "broker_bans_total",
+    "Bans that wrong passwords have brought, by kind (pair: one name from one address).",
+    "counter",
+    ("kind",),
+)
+LOGINS_DELAYED = Metric(
+    "broker_logins_delayed_total",
+    "Logins that had to wait because many passwords were tried with the same name.",
+    "counter",
+)
+REREAD = Metric(
+    "broker_employees_reread_total",
+    "Employees with a session whose entry was read again, by outcome (gone: logged out).",
+    "counter",
+    ("outcome",),
+)
 SESSIONS_CACHED = Metric(
     "broker_sessions_cached", "Sessions known in the memory of the workers.", "gauge"
 )
@@ -267,11 +284,16 @@ REFUSAL_REASONS = (
     "too_large",
     "too_slow",
 )
+REREAD_OUTCOMES = ("same", "changed", "gone", "failed")
+BAN_KINDS = ("pair", "address")
 HANDSHAKE_OUTCOMES = ("full", "resumed", "failed")
 LOGIN_OUTCOMES = (
     "ok",
     "wrong_password",
     "account_refused",
+    "password_expired",
+    "sessions_full",
+    "banned",
     "busy",
     "directory_away",
     "ledger_away",

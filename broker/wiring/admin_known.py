@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 class Known:
-    """A directory (``directory.port``) that a reload replaces, and the premises of ``explain``."""
+    """As much of a directory as the admin process needs, which a reload replaces, and the premises
+    of ``explain``."""
 
     def __init__(self, settings: Settings) -> None:
         self._premises, self._directory = self.read(settings)
@@ -40,6 +41,10 @@ class Known:
         former, self._directory = self._directory, directory
         await former.close()
 
+    @property
+    def can_look_up(self) -> bool:
+        return self._directory.can_look_up
+
     async def login(self, username: str, password: str) -> Employee:
         return await self._directory.login(username, password)
 
@@ -55,5 +60,5 @@ class Known:
 
 def _directory(settings: Settings) -> LdapDirectory:
     """Operators are few; employees' logins need the directory more."""
-    plan = replace(directory_plan(settings.directory), threads=2, queue=8)
+    plan = replace(directory_plan(settings), threads=2, queue=8)
     return LdapDirectory(plan, boot_time)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,11 @@ from aiohttp import web
 from broker.configuration import load
 from broker.directory.ldap_directory import LdapDirectory
 from broker.ledger.redis_ledger import RedisLedger
+from broker.policy.guessing import GuessRules
 from broker.policy.populations import PopulationRule
 from broker.portal.app import Portal
 from broker.portal.plan import PortalPlan
+from broker.site.rereading import Rereading
 from broker.site.tokens import KeyRing, Tokens
 from broker.supervisor.child import Child
 from broker.telemetry import names
@@ -38,11 +41,27 @@ def portal_plan(settings: Settings) -> PortalPlan:
         home=settings.home,
         applications=tuple(host.origin for host in settings.hosts),
         populations=tuple(
-            PopulationRule(population.name, tuple(population.groups), population.attributes)
+            PopulationRule(
+                population.name,
+                tuple(population.groups),
+                population.attributes,
+                population.filter,
+            )
             for population in settings.populations
         ),
         session_lifetime=settings.sessions.lifetime,
         sessions_per_employee=settings.sessions.per_employee,
+        refuse_more_sessions=settings.sessions.when_full == "refuse",
+        guesses=GuessRules(
+            window_ms=int(settings.bans.window * 1000),
+            ban_ms=int(settings.bans.duration * 1000),
+            per_pair=settings.bans.per_employee_and_address,
+            per_address=settings.bans.per_address,
+            free=settings.bans.slow_after,
+            slowest_ms=int(settings.bans.slowest * 1000),
+        ),
+        trusted_addresses=tuple(settings.bans.trusted),
+        password_change=settings.directory.password_change != "none",
         company=company.name,
         contact=company.contact,
         color=company.color,
@@ -67,10 +86,28 @@ async def portal(settings: Settings, birth: Birth) -> None:
     )
     exposition = Exposition()
     logins = exposition.counter(names.LOGINS, [(outcome,) for outcome in names.LOGIN_OUTCOMES])
+    bans = exposition.counter(names.BANS, [(kind,) for kind in names.BAN_KINDS])
+    delays = exposition.counter(names.LOGINS_DELAYED)
+
+    def guarded(kind: str) -> None:
+        if kind == "delayed":
+            delays.add()
+        else:
+            bans.add(kind)
+
+    reread = exposition.counter(names.REREAD, [(outcome,) for outcome in names.REREAD_OUTCOMES])
     try:
         async with asyncio.TaskGroup() as farewells:
             directory = _directory(settings)
-            served = Portal(portal_plan(settings), ledger, directory, tokens, logins.add)
+            rereading = Rereading(
+                ledger,
+                directory,
+                portal_plan(settings).populations,
+                settings.sessions.reread,
+                reread.add,
+            )
+            background = asyncio.create_task(rereading.run())
+            served = Portal(portal_plan(settings), ledger, directory, tokens, logins.add, guarded)
 
             async def reload() -> None:
                 """Take rules of populations, hosts, texts, what a new session gets, and the
@@ -79,7 +116,10 @@ async def portal(settings: Settings, birth: Birth) -> None:
                 wanted = load(birth.configuration)
                 # A new one also where its settings are the same: the file ``ca`` may not be.
                 found = _directory(wanted)
+                tokens.replace(KeyRing.from_json(wanted.sessions.keys.get_secret_value()))
                 ended = served.replace(portal_plan(wanted), found)
+                rereading.directory, rereading.rules = found, portal_plan(wanted).populations
+                rereading.every = wanted.sessions.reread
                 farewells.create_task(_close_after(ended, directory))
                 directory = found
                 _log.info("reloaded")
@@ -87,6 +127,9 @@ async def portal(settings: Settings, birth: Birth) -> None:
             try:
                 await _serve(settings, child, served, exposition, reload)
             finally:
+                background.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await background
                 await directory.close()
     finally:
         await ledger.close()
@@ -127,7 +170,7 @@ async def _serve(
 
 
 def _directory(settings: Settings) -> LdapDirectory:
-    return LdapDirectory(directory_plan(settings.directory), boot_time)
+    return LdapDirectory(directory_plan(settings), boot_time)
 
 
 async def _close_after(ended: Awaitable[None], directory: LdapDirectory) -> None:

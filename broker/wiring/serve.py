@@ -55,9 +55,11 @@ _LIVE = frozenset(
         "levels",
         "directory",
         "door",
+        "bans",
         "company",
     )
 )
+_LIVE_IN_SESSIONS = frozenset(("keys", "per_employee", "when_full", "reread"))
 
 
 def needs_restart(running: Settings, wanted: Settings) -> tuple[str, ...]:
@@ -71,6 +73,8 @@ def needs_restart(running: Settings, wanted: Settings) -> tuple[str, ...]:
 
 def _fixed(settings: Settings, key: str) -> object:
     """What of a section stays until a restart: of a listener all but the inside of its TLS."""
+    if key == "sessions":
+        return settings.sessions.model_dump(exclude=set(_LIVE_IN_SESSIONS))
     if key != "listeners":
         return getattr(settings, key)
     return [

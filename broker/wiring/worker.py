@@ -65,7 +65,7 @@ class _Worker:
         self._birth = birth
         self._digest = digest(settings)
         keys = settings.sessions.keys.get_secret_value()
-        tokens = Tokens(
+        tokens = self._tokens = Tokens(
             KeyRing.from_json(keys), settings.site, civil_time, settings.sessions.token_lifetime
         )
         self._ledger = ledger
@@ -179,8 +179,8 @@ class _Worker:
         return told
 
     async def _reload(self) -> None:
-        """Take the routes, pools, doors and certificates of the file as it is now; raises with all
-        its faults, and then nothing has changed."""
+        """Take the routes, pools, doors, certificates and keys of the file as it is now; raises
+        with all its faults, and then nothing has changed."""
         settings = load(self._birth.configuration)
         plan = gateway_plan(settings)
         certified = [(each, listener_certificates(each)) for each in settings.listeners]
@@ -193,6 +193,7 @@ class _Worker:
             for population in settings.populations:
                 self._spending.cell(pool, population.name)
         self._gateway.replace(plan)
+        self._tokens.replace(KeyRing.from_json(settings.sessions.keys.get_secret_value()))
         self._spending.per_employee = settings.connections.per_employee
         self._digest = digest(settings)
         self._sync.configured(self._digest)

@@ -1,5 +1,6 @@
 """A step load on a real sample backend, through a real broker, with a bottleneck that is known: the
-oracle lets requests take turns of 10 ms, so no more than 100 a second can ever pass.
+oracle lets requests take turns of 20 ms, so no more than 50 a second can ever pass. Turns and
+delays are long against what a busy machine adds to them.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-TURN, DELAY, THINK = 0.010, 0.030, 0.030  # seconds
+TURN, DELAY, THINK = 0.020, 0.060, 0.060  # seconds
 EMPLOYEES = (2, 3, 4, 5, 7, 9, 12, 16, 22, 32)
-INTERVALS, SECONDS = 1, 2.5
+INTERVALS, SECONDS = 1, 3.0
+ALONE = 0.25  # seconds of a request where nothing takes turns
 
 
 @pytest.fixture
@@ -112,8 +114,8 @@ async def test_a_known_bottleneck_is_found(
     found = answer("feed", steps, base=2.0)
     assert found.answered, (found.refused, steps)
     assert found.fit is not None
-    # What passes takes its turn: 100 a second, less what the turn's own timer is late.
-    assert 75 < found.fit.law.ceiling() < 125
+    # What passes takes its turn: 50 a second, less what the turn's own timer is late.
+    assert 37 < found.fit.law.ceiling() < 63
     # The line to the bottleneck is just full at (delay + turn) / turn = 4 in flight.
     full = (DELAY + TURN) / TURN
     assert full / 2 < found.fit.law.knee() < full * 2
@@ -127,7 +129,8 @@ async def test_a_known_bottleneck_is_found(
 
 
 async def test_without_the_bottleneck_there_is_no_answer(backend: str) -> None:
-    """The same load on the same server shows no saturation, and nothing is claimed."""
-    found = answer("feed", await measured(backend, {"delay_seconds": DELAY + TURN}, EMPLOYEES[:7]))
-    assert not found.answered
+    """A server that takes no turns shows no saturation, and nothing is claimed."""
+    steps = await measured(backend, {"delay_seconds": ALONE}, (6, 8, 11, 15, 20, 26))
+    found = answer("feed", steps)
+    assert not found.answered, steps
     assert "no saturation was seen" in found.refused[0]

@@ -63,7 +63,7 @@ async def test_sessions_are_seen_and_revoked(broker: Run, ledger: Ledger) -> Non
     await ledger.put_session(record, most=10)
     code, out = await broker("sessions", "list", "mia")
     assert code == 0
-    assert re.search(r"s1 +Mia +sales +192\.0\.2\.1 +Firefox", out)
+    assert re.search(r"s1 +mia +Mia +sales +192\.0\.2\.1 +Firefox", out)
     code, out = await broker("sessions", "revoke", "--employee", "mia", "--yes")
     assert code == 0, out
     assert not await ledger.sessions("mia")

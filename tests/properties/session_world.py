@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from broker.ledger.book_sessions import BookSessions, revocations_from
+from broker.ledger.memory_rereading import MemoryRereading
 from broker.ledger.port import Revocation, SessionRecord
 from tests.properties.seat_world import EMPLOYEES, SeatWorld, employees, populations
 from tests.support.lua_scripts import finish
 
 if TYPE_CHECKING:
+    from broker.ledger.port import RevocationKind
     from tests.support.lua_scripts import LuaScripts
 
 
@@ -27,6 +29,10 @@ def record(
 
 class SessionWorld(SeatWorld):
     """Sessions and revocations on top of seats."""
+
+    @property
+    def rereading(self) -> MemoryRereading:
+        return MemoryRereading(self.state, self.sessions)
 
     @rule(
         employee=employees,
@@ -120,6 +126,61 @@ class SessionWorld(SeatWorld):
         self.sessions.restore(revocations, sessions, held)
         if self.scripts is not None:
             finish(BookSessions(self.scripts).restore(revocations, sessions, held))
+
+    @precondition(lambda self: self.created > 0)
+    @rule(data=st.data(), population=populations)
+    def directory_says_something_else(self, data: st.DataObject, population: str) -> None:
+        """Of a session that lives, has ended, or was never there; of its owner or of another."""
+        session_id = f"s{data.draw(st.integers(1, self.created + 1))}"
+        employee = data.draw(employees)
+        said = record(session_id, employee, population, 1, 2)
+        before = self.sessions.session(session_id)
+        updated = self.same(
+            self.sessions.update(employee, [said]),
+            lambda scripts: finish(BookSessions(scripts).update_sessions(employee, [said])),
+        )
+        if updated:
+            after = self.sessions.session(session_id)
+            assert before is not None
+            assert after is not None
+            assert (after.created_ms, after.ends_ms) == (before.created_ms, before.ends_ms)
+            assert after.population == population
+
+    @rule(
+        named=st.one_of(
+            st.tuples(st.just("employee"), employees),
+            st.tuples(st.just("population"), populations),
+            st.tuples(st.just("everybody"), st.just("")),
+            st.tuples(st.just("session"), st.builds("s{}".format, st.integers(1, 9))),
+        )
+    )
+    def refresh(self, named: tuple[RevocationKind, str]) -> None:
+        kind, subject = named
+        self.same(
+            self.rereading.mark_due(kind, subject),
+            lambda scripts: finish(BookSessions(scripts).mark_due(kind, subject)),
+        )
+
+    @rule(most=st.integers(1, 3), every=st.sampled_from((1, 60_000)))
+    def portal_reads(self, most: int, every: int) -> None:
+        due = self.same(
+            self.rereading.due_employees(most, every),
+            lambda scripts: finish(BookSessions(scripts).due_employees(most, every)),
+        )
+        assert all(self.sessions.count(employee) for employee in due)
+
+    @rule(
+        named=st.one_of(
+            st.tuples(st.just("population"), populations),
+            st.tuples(st.just("everybody"), st.just("")),
+        )
+    )
+    def list_the_youngest(self, named: tuple[RevocationKind, str]) -> None:
+        kind, subject = named
+        self.same(
+            self.rereading.list_sessions(kind, subject, 2),
+            lambda scripts: finish(BookSessions(scripts).list_sessions(kind, subject, 2)),
+        )
 
     @rule(
         verb=st.sampled_from(("put", "take", "peek")),

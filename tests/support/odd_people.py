@@ -46,6 +46,7 @@ def ldif(referred_port: int) -> bytes:
     entries.append(_person("Mixed.Case", ["Mixed.Case"]))
     entries.append(_person("twin.one", ["twin.one"], employee_number="twins"))
     entries.append(_person("twin.two", ["twin.two"], employee_number="twins"))
+    entries += _nested()
     entries.append(_person("no.password", ["no.password"], password=None))
     for number in range(MANY_GROUPS):
         name = f"team, {number} (Ñdar)"
@@ -54,6 +55,33 @@ def ldif(referred_port: int) -> bytes:
         classes = ["top", "groupOfNames"]
         entries.append((dn, [("objectClass", classes), ("cn", [name]), ("member", [member])]))
     return b"".join(asLDIF(dn, attributes) for dn, attributes in entries)
+
+
+NESTED = ("inner, the first", "outer łódź", "third", "round about")
+"""Each group is a member of the next, and the last one of the first again."""
+
+
+def _nested() -> list[tuple[str, list[tuple[str, list[str]]]]]:
+    """Somebody in the first of NESTED; groups name those they are in, as the overlay would."""
+    dns = [f"cn={escape_rdn(name)},{GROUPS_DN}" for name in NESTED]
+    somebody, attributes = _person("nested.groups", ["nested.groups"])
+    entries = [(somebody, [*attributes, ("memberOf", [dns[0]])])]
+    for number, (name, dn) in enumerate(zip(NESTED, dns, strict=True)):
+        members = [dns[number - 1], *([somebody] if number == 0 else [])]
+        classes = ["top", "groupOfNames"]
+        above = [dns[(number + 1) % len(dns)]]
+        entries.append(
+            (
+                dn,
+                [
+                    ("objectClass", classes),
+                    ("cn", [name]),
+                    ("member", members),
+                    ("memberOf", above),
+                ],
+            )
+        )
+    return entries
 
 
 def _person(

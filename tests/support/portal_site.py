@@ -18,8 +18,8 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDict
 
-from broker.directory.port import Employee
-from broker.errors import WrongPassword
+from broker.directory.port import Employee, open_gate
+from broker.errors import PasswordRefused, WrongPassword
 from broker.policy.populations import PopulationRule
 from broker.portal.app import Portal
 from broker.portal.plan import PortalPlan
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from broker.directory.port import Gate
     from broker.ledger.port import Ledger, SeatAnswer
 
 HOME = "https://localhost:8443"
@@ -59,16 +60,33 @@ class FakeDirectory:
             "extern": employee("extern", "contractors", "Eve Extern"),
         }
         self.fails: Exception | None = None
+        self.can_look_up = True
+        self.password = PASSWORD
         self.asked: list[str] = []
 
-    async def login(self, username: str, password: str) -> Employee:
+    async def login(
+        self, username: str, password: str, gate: Gate = open_gate, *, preferred: bool = False
+    ) -> Employee:
+        name = username.lower()
+        await gate(name)
         self.asked.append(username)
         if self.fails is not None:
             raise self.fails
-        found = self.employees.get(username)
-        if found is None or password != PASSWORD:
+        found = self.employees.get(name)
+        if found is None or password != self.password:
             raise WrongPassword("no")
         return found
+
+    async def change_password(
+        self, username: str, old: str, new: str, gate: Gate = open_gate, *, preferred: bool = False
+    ) -> None:
+        await gate(username.lower())
+        if username.lower() not in self.employees or old != self.password:
+            raise WrongPassword("no")
+        if len(new) < 8:
+            raise PasswordRefused("too short")
+        self.password = new
+        self.fails = None
 
     async def lookup(self, username: str) -> Employee | None:
         return self.employees.get(username)
@@ -119,6 +137,8 @@ class PortalSite:
         self.ledger = ledger
         self.directory = FakeDirectory()
         self.outcomes: list[str] = []
+        self.guarded: list[str] = []
+        self.address = "192.0.2.7"
         self.tokens = Tokens(KeyRing.from_json(KeyRing.generate()), "test", lambda: self.now, 900.0)
         self.home, self.feed, self.wiki = (
             origin.replace("8443", str(ports)) for origin in (HOME, FEED, WIKI)
@@ -136,6 +156,7 @@ class PortalSite:
             self.directory,
             self.tokens,
             self.outcomes.append,
+            self.guarded.append,
             lambda: self.jitter,
         )
         self.client: TestClient[web.Request, web.Application] = TestClient(
@@ -158,7 +179,7 @@ class PortalSite:
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         claims: dict[str, Any] = {
             "host": host,
-            "address": "192.0.2.7",
+            "address": self.address,
             "method": method,
             "page": "",
             "return": target,

@@ -25,6 +25,7 @@ include {schema}/inetorgperson.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
 moduleload memberof
+moduleload ppolicy
 pidfile {directory}/slapd.pid
 TLSCertificateFile {certificate}
 TLSCertificateKeyFile {key}
@@ -38,8 +39,19 @@ maxsize 268435456
 dbnosync
 index objectClass,uid,mail,member,memberOf eq
 overlay memberof
-access to attrs=userPassword by anonymous auth by * none
+{policies}
+limits dn.exact="{service}" size.soft=100 size.prtotal=unlimited
+access to attrs=userPassword {writers} by anonymous auth by * none
 access to * by dn.exact="{service}" read by self read by * auth
+"""
+
+
+POLICIES_DN = f"ou=policies,{BASE_DN}"
+DEFAULT_POLICY_DN = f"cn=default,{POLICIES_DN}"
+POLICIES = """
+overlay ppolicy
+ppolicy_default "{default}"
+ppolicy_use_lockout
 """
 
 
@@ -51,8 +63,18 @@ class SlapdServer:
     """Loaded once, started and stopped as often as needed, on the same two ports."""
 
     def __init__(
-        self, directory: Path, ldif: bytes, certificate: Path, key: Path, idle_timeout: int = 0
+        self,
+        directory: Path,
+        ldif: bytes,
+        certificate: Path,
+        key: Path,
+        idle_timeout: int = 0,
+        *,
+        policies: bool = False,
+        service_may_write: bool = False,
     ) -> None:
+        """``policies``: the password-policy overlay, with what ``LDIF`` has below POLICIES_DN.
+        ``service_may_write``: the service account may change passwords."""
         self._directory = directory
         (directory / "data").mkdir()
         self._file = directory / "slapd.conf"
@@ -65,6 +87,9 @@ class SlapdServer:
                 base=BASE_DN,
                 service=SERVICE_DN,
                 idle_timeout=idle_timeout,
+                policies=POLICIES.format(default=DEFAULT_POLICY_DN) if policies else "",
+                writers=("by self write" if policies else "")
+                + (f' by dn.exact="{SERVICE_DN}" write' if service_may_write else ""),
             )
         )
         (directory / "people.ldif").write_bytes(ldif)

@@ -10,6 +10,7 @@
 --   revocations          zset    "number kind ms subject" -> number
 --   revocation_number    string  the last number given
 --   revoked              hash    "kind subject" -> ms: nothing created until then is valid
+--   reread               zset    employee -> when their entry was read (reread.lua)
 --   purges               zset    "number kind ms subject" -> number: large ones still at work
 --
 -- A revocation of a population or of everybody is in force at once, by `revoked`; the records it
@@ -34,7 +35,7 @@ local function raise_meta(name, value)
 end
 
 -- population, employee; or nil
-local function owner_of(id)
+function sessions.owner_of(id)
   local packed = redis.call('HGET', key('session_owner'), id)
   if not packed then
     return nil
@@ -48,7 +49,7 @@ end
 
 -- Deletes the record; the employee's seat and ticket go with the last one. False if there was none.
 function sessions.delete(id)
-  local population, employee = owner_of(id)
+  local population, employee = sessions.owner_of(id)
   if not population then
     return false
   end
@@ -64,7 +65,7 @@ function sessions.delete(id)
 end
 
 function sessions.store(id, employee, population, created, ends, record)
-  local known = owner_of(id)
+  local known = sessions.owner_of(id)
   if known and known ~= population then
     redis.call('ZREM', key('p:' .. known), id)
   end
@@ -74,6 +75,7 @@ function sessions.store(id, employee, population, created, ends, record)
   redis.call('ZADD', key('e:' .. employee), whole(created), id)
   redis.call('ZADD', key('p:' .. population), whole(created), id)
   redis.call('ZADD', key('session_populations'), 0, population)
+  redis.call('ZADD', key('reread'), 'NX', whole(now), employee)
   raise_meta('longest', ends - created)
   raise_meta('newest', math.min(created, now + CLOCK_SLACK))
 end
@@ -96,7 +98,7 @@ end
 
 -- The record, unless it is unknown, past its end or revoked.
 function sessions.valid_record(id)
-  local population, employee = owner_of(id)
+  local population, employee = sessions.owner_of(id)
   if not population or tonumber(redis.call('ZSCORE', key('session_ends'), id)) <= now then
     return false
   end
@@ -139,12 +141,16 @@ function sessions.revocation_time()
   return math.max(now, meta('newest'))
 end
 
--- Appends to the numbered list and carries it out. Returns its number.
+-- Appends to the numbered list and carries it out. Returns its number. The kind `changed` revokes
+-- nothing: workers read the employee's records again.
 function sessions.revoke(kind, subject, ms)
   prune_revocations()
   local number = redis.call('INCR', key('revocation_number'))
   local entry = whole(number) .. ' ' .. kind .. ' ' .. whole(ms) .. ' ' .. subject
   redis.call('ZADD', key('revocations'), whole(number), entry)
+  if kind == 'changed' then
+    return number
+  end
   local name = mark_name(kind, subject)
   if tonumber(redis.call('HGET', key('revoked'), name) or 0) < ms then
     redis.call('HSET', key('revoked'), name, whole(ms))

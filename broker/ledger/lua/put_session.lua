@@ -1,12 +1,20 @@
 -- Store a session; evict and revoke the employee's oldest beyond `most`.
--- ARGV: id, employee, population, created, ends, most, record. Returns the ids that are not valid
--- (any more): the evicted ones, or the id itself when a revocation already names it.
+-- ARGV: id, employee, population, created, ends, most, record, refuse. Returns the ids that are not
+-- valid (any more): the evicted ones, or the id itself when a revocation already names it. With
+-- refuse = 1 nobody is evicted: 0 is returned when there are as many already.
 
 local id, employee, population = ARGV[1], ARGV[2], ARGV[3]
 local created, ends, most = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 
 if sessions.is_revoked(id, employee, population, created) then
   return {id}
+end
+if ARGV[8] == '1' then
+  local valid = 0
+  for _, other in ipairs(redis.call('ZRANGE', key('e:' .. employee), 0, -1)) do
+    if other ~= id and sessions.valid_record(other) then valid = valid + 1 end
+  end
+  if valid >= most then return 0 end
 end
 sessions.store(id, employee, population, created, ends, ARGV[7])
 local evicted = redis.call('ZRANGE', key('e:' .. employee), 0, -1 - most)

@@ -3,4 +3,4 @@
 
 local record = sessions.valid_record(ARGV[1])
 if record then return {1, record} end
-return {learning and not owner_of(ARGV[1]) and 2 or 0}
+return {learning and not sessions.owner_of(ARGV[1]) and 2 or 0}

@@ -29,7 +29,7 @@ from loadtest.bench.peers.target import Missing, Target
 from loadtest.bench.processes import free_port, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from loadtest.bench.behind import Site
 
@@ -44,11 +44,15 @@ _HIDDEN = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
 
 @dataclass(frozen=True, slots=True)
 class BrokerPlan:
-    """How this broker differs from the plain one: more workers, fewer seats, more routes."""
+    """How this broker differs from the plain one: more workers, fewer seats, more routes, another
+    directory (its section of the configuration) than the demo's."""
 
     workers: int = 1
     seats: int = 500_000
     routes: int = 1
+    sessions_per_employee: int = 10
+    directory: Mapping[str, Any] | None = None
+    ledger_deadline: str = "100ms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +80,18 @@ def started(folder: Path, site: Site, plan: BrokerPlan) -> Iterator[RunningBroke
     port, admin_port, ldap_port = free_port(), free_port(), free_port()
     with ExitStack() as stack:
         stack.enter_context(redis_server(folder))
-        ldap = [sys.executable, "-m", "broker.demo.ldap_server", "--ldif", str(LDIF)]
-        ldap += ["--port", str(ldap_port), "--certificate", str(files.ldap)]
-        ldap += ["--key", str(files.ldap_key)]
-        stack.enter_context(running(ldap, ldap_port, folder / "ldap.log"))
+        if plan.directory is None:
+            ldap = [sys.executable, "-m", "broker.demo.ldap_server", "--ldif", str(LDIF)]
+            ldap += ["--port", str(ldap_port), "--certificate", str(files.ldap)]
+            ldap += ["--key", str(files.ldap_key)]
+            stack.enter_context(running(ldap, ldap_port, folder / "ldap.log"))
         configuration = folder / "broker.yaml"
         keys = folder / "keys.json"
         keys.write_text(KeyRing.generate())
         settings = _settings(folder, port, admin_port, ldap_port, site, files.ca, keys)
         settings |= _planned(plan, site)
+        settings["directory"] |= plan.directory or {}
+        settings["ledger"]["deadline"] = plan.ledger_deadline
         configuration.write_text(yaml.safe_dump(settings))
         serve = [sys.executable, "-m", "broker", "serve", "-c", str(configuration), "--first-start"]
         process = stack.enter_context(running(serve, port, folder / "broker.log"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import statistics
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -329,6 +331,26 @@ async def test_a_name_nobody_has_costs_what_a_wrong_password_costs(
     with pytest.raises(WrongPassword):
         await directory.login("nobody.at.all", PASSWORD)
     assert meddler.accepted == 2
+
+
+async def test_no_match_and_wrong_password_take_the_same_time(
+    make: Callable[..., LdapDirectory],
+) -> None:
+    """Medians within 5 ms, taken in turns, so that a busy machine is busy for both."""
+    assert await apart(make(threads=1), MANAGER) < 0.005
+
+
+async def apart(directory: LdapDirectory, somebody: str) -> float:
+    """Seconds between the medians of the two refusals."""
+    took: dict[str, list[float]] = {somebody: [], "nobody.at.all": []}
+    for number in range(60):
+        for name, times in took.items():
+            began = time.perf_counter()
+            with pytest.raises(WrongPassword):
+                await directory.login(name, f"wrong {number}")
+            times.append(time.perf_counter() - began)
+    one, other = (statistics.median(times[10:]) for times in took.values())
+    return abs(one - other)
 
 
 @pytest.mark.parametrize("start_tls", [False, True])

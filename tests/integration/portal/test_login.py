@@ -9,11 +9,10 @@ import pytest
 from multidict import CIMultiDict
 
 from broker.errors import AccountRefused, Busy, DirectoryAway
-from tests.support.portal_site import FEED, HOME, PASSWORD, WIKI, Browser
+from tests.support.portal_site import FEED, HOME, PASSWORD, WIKI, Browser, PortalSite
 
 if TYPE_CHECKING:
     from tests.support.portal_ledger import PortalLedger
-    from tests.support.portal_site import PortalSite
 
 LOGIN = f"{HOME}/.broker/login"
 
@@ -320,3 +319,17 @@ async def test_a_logout_heard_by_the_portal_before_the_gateway_counts(
         assert 'name="password"' in answer.text
     answer = await site.ask(f"{HOME}/", "GET", "/.broker/me", claims, CIMultiDict())
     assert answer.headers["Location"] == LOGIN
+
+
+async def test_one_more_browser_than_allowed_may_be_refused(ledger: PortalLedger) -> None:
+    async with PortalSite(ledger, sessions_per_employee=2, refuse_more_sessions=True) as site:
+        first, second, third = Browser(site), Browser(site), Browser(site)
+        for browser in (first, second):
+            assert (await browser.log_in("aminata")).status == 200
+        page = await third.fill_in(await third.get(LOGIN), "aminata")
+        assert page.status == 409
+        assert "Log out in one of them first" in page.text
+        assert site.outcomes[-1] == "sessions_full"
+        assert (await first.get(f"{HOME}/.broker/me")).status == 200, "nobody was evicted"
+        await first.post(f"{HOME}/.broker/logout", {})
+        assert (await third.fill_in(page, "aminata")).status == 303

@@ -6,11 +6,12 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from broker.directory.port import open_gate
 from broker.policy.populations import PopulationRule
 from tests.support.portal_site import HOME, Browser, FakeDirectory
 
 if TYPE_CHECKING:
-    from broker.directory.port import Employee
+    from broker.directory.port import Employee, Gate
     from broker.portal.plan import PortalPlan
     from tests.support.portal_ledger import PortalLedger
     from tests.support.portal_site import PortalSite
@@ -64,10 +65,12 @@ class SlowDirectory(FakeDirectory):
         super().__init__()
         self.entered, self.free = asyncio.Event(), asyncio.Event()
 
-    async def login(self, username: str, password: str) -> Employee:
+    async def login(
+        self, username: str, password: str, gate: Gate = open_gate, *, preferred: bool = False
+    ) -> Employee:
         self.entered.set()
         await self.free.wait()
-        return await super().login(username, password)
+        return await super().login(username, password, gate, preferred=preferred)
 
 
 async def test_a_login_under_way_ends_under_the_old_plan(

@@ -9,6 +9,7 @@ from broker.errors import LedgerAway, LedgerLearning, Stale
 from broker.ledger.port import (
     AdminToken,
     AuditEntry,
+    Ban,
     SeatAnswer,
     SessionRecord,
     Usage,
@@ -65,6 +66,8 @@ class FakeLedger:
         self.revoked: list[tuple[str, str]] = []
         self.buried: list[str] = []
         self.tickets = {"zoë": SeatAnswer("waiting", "everyone", number=7, position=2)}
+        self.marked: list[tuple[str, str]] = []
+        self.cleared: list[tuple[str, str]] = []
         self.published: list[LimitsDocument] = []
         self.trail: list[AuditEntry] = []
         self.admin_tokens: dict[str, AdminToken] = {}
@@ -109,6 +112,31 @@ class FakeLedger:
         if self.learning:
             raise LedgerLearning("the ledger is learning")
         return next((record for record in self.records if record.id == session_id), None)
+
+    async def list_sessions(
+        self, kind: RevocationKind, subject: str, most: int
+    ) -> tuple[int, Sequence[SessionRecord]]:
+        self._answer()
+        assert kind in ("population", "everybody")
+        return 7, [r for r in self.records if kind == "everybody" or r.population == subject]
+
+    async def mark_due(self, kind: RevocationKind, subject: str) -> int:
+        self._answer()
+        self.marked.append((kind, subject))
+        return 1
+
+    async def bans(self, most: int = 1000) -> Sequence[Ban]:
+        self._answer()
+        return [
+            Ban("pair", "amina", "192.0.2.7", 60_000),
+            Ban("browser", "amina", "f00", 30_000),
+            Ban("address", "", "2001:db8::/64", 500),
+        ]
+
+    async def clear_bans(self, *, employee: str = "", address: str = "") -> int:
+        self._answer()
+        self.cleared.append((employee, address))
+        return 2
 
     async def revoke(self, kind: RevocationKind, subject: str) -> int:
         self._answer()

@@ -414,9 +414,44 @@ class TestApi:
     async def test_sessions_of_an_employee(self, host: Host) -> None:
         _, body = await host.ask("/api/v1/sessions?employee=amina")
         assert [session["id"] for session in body["sessions"]] == ["s1"]
-        assert await host.ask("/api/v1/sessions?employee=nobody") == (200, {"sessions": []})
+        assert await host.ask("/api/v1/sessions?employee=nobody") == (
+            200,
+            {"sessions": [], "total": 0},
+        )
         for query in ("", "?employee=", "?employee=a&employee=b", "?other=x&employee=a"):
             assert (await host.ask(f"/api/v1/sessions{query}"))[0] == 400, query
+
+    async def test_sessions_of_many(self, host: Host) -> None:
+        for query, found in (
+            ("population=sales", 1), ("population=none", 0), ("everybody=yes", 1),
+        ):  # fmt: skip
+            _, body = await host.ask(f"/api/v1/sessions?{query}")
+            assert (len(body["sessions"]), body["total"]) == (found, 7)
+
+    async def test_refreshing(self, host: Host) -> None:
+        async def refresh(body: Any) -> tuple[int, Any]:
+            return await host.ask("/api/v1/rereadings", "POST", json=body)
+
+        for body in (
+            {"employee": "amina"}, {"session": "s1"}, {"population": "sales"}, {"everybody": True},
+        ):  # fmt: skip
+            assert await refresh(body) == (200, {"employees": 1})
+        marked = [
+            ("employee", "amina"), ("session", "s1"), ("population", "sales"), ("everybody", ""),
+        ]  # fmt: skip
+        assert host.ledger.marked == marked
+        assert [(each.action, each.subject) for each in host.ledger.trail] == [
+            ("refreshed", "sessions of employee amina"),
+            ("refreshed", "sessions of session s1"),
+            ("refreshed", "sessions of population sales"),
+            ("refreshed", "sessions of everybody"),
+        ]
+        for wrong in (
+            {}, {"employee": ""}, {"employee": 3}, {"everybody": "yes"}, {"other": "x"},
+            {"employee": "a", "session": "b"},
+        ):  # fmt: skip
+            assert (await refresh(wrong))[0] == 400, wrong
+        assert host.ledger.marked == marked
 
     async def test_revoking(self, host: Host) -> None:
         ask = host.ask
@@ -453,6 +488,25 @@ class TestApi:
     async def test_revoking_needs_exactly_one_subject(self, host: Host, query: str) -> None:
         assert (await host.ask(f"/api/v1/sessions{query}", "DELETE"))[0] == 400
         assert host.ledger.revoked == []
+
+    async def test_bans(self, host: Host) -> None:
+        _, body = await host.ask("/api/v1/bans")
+        assert body["bans"] == [
+            {"kind": "pair", "employee": "amina", "address": "192.0.2.7", "seconds_left": 60.0},
+            {"kind": "browser", "employee": "amina", "address": None, "seconds_left": 30.0},
+            {"kind": "address", "employee": None, "address": "2001:db8::/64", "seconds_left": 0.5},
+        ]
+        for query in ("employee=am%20ina", "address=2001:db8::7", "address=192.0.2.7", "all=yes"):
+            assert await host.ask(f"/api/v1/bans?{query}", "DELETE") == (200, {"cleared": 2})
+        cleared = [("am ina", ""), ("", "2001:db8::/64"), ("", "192.0.2.7"), ("", "")]
+        assert host.ledger.cleared == cleared
+        for query in ("", "all=no", "employee=", "address=x", "employee=a&all=yes"):
+            assert (await host.ask(f"/api/v1/bans?{query}", "DELETE"))[0] == 400, query
+        assert host.ledger.cleared == cleared
+        assert [(each.action, each.subject) for each in host.ledger.trail][:2] == [
+            ("cleared", "bans of employee am ina"),
+            ("cleared", "bans of address 2001:db8::7"),
+        ]
 
     async def test_reload(self, host: Host) -> None:
         assert await host.ask("/api/v1/reload", "POST") == (

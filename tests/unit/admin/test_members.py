@@ -15,7 +15,6 @@ from broker.errors import AccountRefused, Busy, DirectoryAway, WrongPassword
 from tests.unit.admin.fakes import FakeLedger
 
 if TYPE_CHECKING:
-    from broker.directory.port import Directory
     from broker.ledger.port import Ledger
 
 OPS = "CN=Ops, ou=groups,dc=x"
@@ -23,6 +22,8 @@ WALL = "cn=wall,ou=groups,dc=x"
 
 
 class FakeDirectory:
+    can_look_up = True
+
     def __init__(self) -> None:
         self.groups: dict[str, tuple[str, ...]] = {
             "anna": ("cn=ops,OU=groups,dc=x",),
@@ -49,7 +50,7 @@ class Site:
     def __init__(self) -> None:
         self.now = 0.0
         self.directory = FakeDirectory()
-        self.members = Members(cast("Directory", self.directory), OPS, WALL, lambda: self.now)
+        self.members = Members(self.directory, OPS, WALL, lambda: self.now)
         ledger = cast("Ledger", FakeLedger())
         callers = Callers("the-token", ledger, lambda: self.now, lambda: 0.0)
         self.sessions = ConsoleSessions(callers, self.members, lambda: self.now, 3600.0)
@@ -138,6 +139,16 @@ async def test_who_leaves_the_group_leaves_the_console(site: Site) -> None:
     site.directory.away = False
     site.now += 301
     assert await site.sessions.caller(session) is None
+
+
+async def test_where_nobody_may_read_anothers_entry_the_role_stays_for_the_session(
+    site: Site,
+) -> None:
+    session = site.sessions.open(await site.members.enter("anna", "right"))
+    site.directory.groups["anna"] = ()
+    site.directory.can_look_up = False
+    site.now += 301
+    assert (await caller(site, session)).role == "operator"
 
 
 async def test_a_session_ends_with_its_lifetime_and_a_link_with_its_use(site: Site) -> None:

@@ -58,6 +58,7 @@ SESSIONS = {
          "created_ms": 0, "ends_ms": 43_200_000, "last_seen_ms": 5, "address": "192.0.2.7",
          "agent": "Firefox\x1b[31m"},
     ],
+    "total": 1,
 }  # fmt: skip
 WAITING = {
     "waiting": 140,
@@ -79,7 +80,9 @@ class AdminApi:
             ("GET", "pools"): (200, POOLS),
             ("GET", "waiting"): (200, WAITING),
             ("GET", "sessions?employee=mia"): (200, SESSIONS),
-            ("GET", "sessions?employee=nobody"): (200, {"sessions": []}),
+            ("GET", "sessions?employee=nobody"): (200, {"sessions": [], "total": 0}),
+            ("GET", "sessions?population=sales"): (200, {**SESSIONS, "total": 70}),
+            ("GET", "sessions?everybody=yes"): (200, {**SESSIONS, "total": 1}),
         }
 
 

@@ -173,10 +173,60 @@ def test_a_server_is_drained_and_enabled(api: AdminApi, capsys: pytest.CaptureFi
     assert json.loads(capsys.readouterr().out) == done
 
 
+def test_sessions_of_many(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sessions", "list", "--population", "sales"]) == 0
+    shown = capsys.readouterr().out
+    assert "mia" in shown
+    assert "The youngest of 70." in shown
+    assert main(["sessions", "list", "--everybody"]) == 0
+    assert main(["sessions", "list"]) == 2
+    assert main(["sessions", "list", "mia", "--everybody"]) == 2
+
+
+def test_refreshing(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
+    api.answers["POST", "rereadings"] = (200, {"employees": 3})
+    for arguments, body in (
+        (["mia"], {"employee": "mia"}),
+        (["--session", "s1"], {"session": "s1"}),
+        (["--population", "sales"], {"population": "sales"}),
+        (["--everybody"], {"everybody": True}),
+    ):
+        assert main(["sessions", "refresh", *arguments]) == 0
+        assert api.asked[-1][:3] == ("POST", "rereadings", body)
+        assert "3" in capsys.readouterr().out
+    assert main(["sessions", "refresh"]) == 2
+    assert main(["sessions", "refresh", "mia", "--everybody"]) == 2
+
+
+def test_bans(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
+    bans = [
+        {"kind": "pair", "employee": "mia", "address": "192.0.2.7", "seconds_left": 600.0},
+        {"kind": "address", "employee": None, "address": "192.0.2.8", "seconds_left": 60.0},
+    ]
+    api.answers["GET", "bans"] = (200, {"bans": bans})
+    assert main(["bans", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert "192.0.2.7" in shown
+    assert "10 min" in shown
+    api.answers["GET", "bans"] = (200, {"bans": []})
+    assert main(["bans", "list"]) == 0
+    assert "Nobody is banned" in capsys.readouterr().out
+    for arguments, path in (
+        (["--employee", "mia"], "bans?employee=mia"),
+        (["--address", "192.0.2.7"], "bans?address=192.0.2.7"),
+        (["--all", "--yes"], "bans?all=yes"),
+    ):
+        api.answers["DELETE", path] = (200, {"cleared": 3})
+        assert main(["bans", "clear", *arguments]) == 0
+        assert "3" in capsys.readouterr().out
+    assert main(["bans", "clear", "--all"]) == 2, "nobody to ask"
+    assert main(["bans", "clear"]) == 2
+
+
 def test_sessions_of_an_employee(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sessions", "list", "mia"]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"s-1 +Mia +sales +192\.0\.2\.7 +Firefox\?\[31m", out)
+    assert re.search(r"s-1 +mia +Mia +sales +192\.0\.2\.7 +Firefox\?\[31m", out)
     assert main(["sessions", "list", "nobody"]) == 0
     assert "nobody is not logged in." in capsys.readouterr().out
 

@@ -230,6 +230,19 @@ ROUTES = [{"path": "/a", "pool": "feed"}, {"path": "/a/", "pool": "feed"}]
         ("directory.bind_dn", "cn=x", "directory.bind_dn", "needs directory.bind_password"),
         ("directory.bind_password", "x", "directory.bind_password", "needs directory.bind_dn"),
         ("directory.group_attribute", None, "populations[0].groups", "groups are never read"),
+        ("directory.user_dn", "uid=anna,dc=x", "directory.user_dn", "should hold {username}"),
+        ("directory.password_change", "rfc3062", "directory.password_change", "needs directory.bi"),
+        ("directory.password_change", "yes", "directory.password_change", "rfc3062"),
+        ("directory.nested_groups", "deep", "directory.nested_groups", "recursive"),
+        ("directory.tls_minimum", "1.0", "directory.tls_minimum", "1.2"),
+        ("populations.0.filter", "c=SN", "populations[0].filter", "parentheses around it"),
+        ("sessions.when_full", "wait", "sessions.when_full", "evict"),
+        ("sessions.reread", 0, "sessions.reread", "should be above 0"),
+        ("bans", {"window": 0}, "bans.window", "should be above 0"),
+        ("bans", {"duration": 0}, "bans.duration", "should be above 0"),
+        ("bans", {"slowest": "1m"}, "bans.slowest", "should be below 30 s"),
+        ("bans", {"trusted": ["office"]}, "bans.trusted[0]", "address or network"),
+        ("bans", {"per_address": 0}, "bans.per_address", "greater than or equal to 1"),
         ("directory.deadline", 0, "directory.deadline", "should be above 0"),
         ("directory.ca", "nowhere.pem", "directory.ca", "cannot be read"),
         ("sessions.keys", "{}", "sessions.keys", "broker keys generate"),
@@ -360,6 +373,7 @@ def test_a_file_that_is_missing_is_named_beside_another_fault_of_its_section(
         ("pools.feed.connections.limit", 20, "above the site's limit of 10"),
         ("pools.feed.populations", {"sales": {"limit": 11}}, "above the pool's limit of 10"),
         ("pools.spare", valid()["pools"]["feed"], "no route leads to this pool"),
+        ("directory.user_dn", "uid={username},dc=test", "who is disabled stays logged in"),
         ("populations.0.weight", 0, "called only while nobody else waits"),
         ("populations.0.seats", {"maximum": 11}, "above the site's 10 seats"),
         ("populations", [{"name": "sales", "admitted": False}], "nobody is admitted"),
@@ -398,3 +412,21 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"site: caf\xe9\n")
     with pytest.raises(ConfigurationError, match="not UTF-8"):
         load(tmp_path / "latin.yaml", {})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"nested_groups": "matching_rule"},
+        {"primary_group": True},
+        {"group_base": "ou=groups,dc=test"},
+    ],
+)
+def test_groups_are_read_in_any_of_these_ways(faults: Check, changes: dict[str, Any]) -> None:
+    document = put("directory.group_attribute", None)
+    assert any("groups are never read" in fault for fault in faults(document))
+    document["directory"] |= changes
+    assert faults(document) == []
+    document["directory"] |= {"nested_groups": "recursive"}
+    needs = [fault for fault in faults(document) if "needs group_attribute or group_base" in fault]
+    assert bool(needs) == ("group_base" not in changes)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,6 +41,7 @@ class Script:
         self.most_at_once = 0
         self.cuts: list[bool] = []
         self.linger = 0.0
+        self.pretending = 0.0
         self.company = threading.Event()
         self.lock = threading.Lock()
 
@@ -77,6 +80,7 @@ class ScriptedLine:
 
     def pretend(self, password: str) -> None:
         self.script.log.append(f"pretend {password}")
+        time.sleep(self.script.pretending)
 
     def close(self) -> None:
         pass
@@ -139,11 +143,62 @@ async def test_a_person_waiting_for_a_turn_takes_no_thread_from_others(
     first = asyncio.create_task(directory.login("anna", "right"))
     await _until(lambda: script.at_once.get("anna") == 1)
     more = [asyncio.create_task(directory.login("anna", "right")) for _ in range(3)]
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert directory.statistics().free == 1
+    await _until(lambda: script.log.count("find anna") == 4)
+    await _until(lambda: directory.statistics().free == 1)  # the finds come home; nobody else left
+    assert directory.statistics().present == 4
     script.hold.set()
     await asyncio.gather(first, *more)
+
+
+async def test_the_gate_is_passed_before_the_password_is_tried_and_holds_no_thread(
+    make: Callable[..., LdapDirectory], script: Script
+) -> None:
+    directory = make()
+    passed = asyncio.Event()
+    names: list[str] = []
+
+    async def gate(name: str) -> None:
+        names.append(name)
+        await passed.wait()
+
+    logins = [
+        asyncio.create_task(directory.login(typed, "right", gate))
+        for typed in ("Anna@Intranet.example", "nobody")
+    ]
+    await _until(lambda: sorted(names) == ["anna", "nobody"])
+    await _until(lambda: directory.statistics().free == 2)
+    assert directory.statistics().present == 0
+    assert not any(line.startswith(("admit", "pretend")) for line in script.log)
+    passed.set()
+    found, nobody = await asyncio.gather(*logins, return_exceptions=True)
+    assert isinstance(found, Employee)
+    assert isinstance(nobody, WrongPassword)
+
+
+async def test_what_the_gate_raises_ends_the_login(
+    make: Callable[..., LdapDirectory], script: Script
+) -> None:
+    async def gate(name: str) -> None:
+        raise Busy(name)
+
+    with pytest.raises(Busy, match="anna"):
+        await make().login("anna", "right", gate)
+    assert script.log == ["find anna"]
+
+
+async def test_who_is_preferred_is_not_turned_away_by_a_crowd(
+    make: Callable[..., LdapDirectory], script: Script
+) -> None:
+    directory = make()
+    script.hold.clear()
+    crowd = [asyncio.create_task(directory.login("anna", "right")) for _ in range(LOGINS_PER_NAME)]
+    await _until(lambda: script.log.count("find anna") == LOGINS_PER_NAME)
+    with pytest.raises(Busy):
+        await directory.login("anna", "right")
+    owner = asyncio.create_task(directory.login("anna", "right", preferred=True))
+    await _until(lambda: script.log.count("find anna") == LOGINS_PER_NAME + 2)
+    script.hold.set()
+    await asyncio.gather(owner, *crowd)
 
 
 async def test_one_name_cannot_fill_the_queue(
@@ -234,3 +289,22 @@ async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize(("linger", "pretending"), [(0.05, 0.0), (0.0, 0.05)])
+async def test_who_exists_cannot_be_told_by_the_time(
+    make: Callable[..., LdapDirectory], script: Script, linger: float, pretending: float
+) -> None:
+    """A directory that takes its time for one of the two, whichever."""
+    directory = make()
+    script.linger, script.pretending = linger, pretending
+    took: dict[str, list[float]] = {"anna": [], "nobody": []}
+    for _ in range(15):
+        for name, times in took.items():
+            began = time.monotonic()
+            with pytest.raises(WrongPassword):
+                await directory.login(name, "wrong")
+            times.append(time.monotonic() - began)
+    # The first of each kind cannot know yet.
+    medians = [statistics.median(times[3:]) for times in took.values()]
+    assert abs(medians[0] - medians[1]) < 0.02, "without holding back it would be 0.05"

@@ -94,11 +94,41 @@ def test_an_employee_from_an_entry() -> None:
         "anna",
         ["cn=b", "cn=c"],
         PLAN,
+        ["(c=PL)"],
     )
     assert found.name == "anna"
     assert found.display_name == "Anna  K"
-    assert found.groups == ("cn=a", "cn=b", "cn=c")
+    assert found.groups == ("cn=b", "cn=c")
+    assert found.filters == ("(c=PL)",)
     assert found.attributes == {"c": "PL"}
+
+
+@pytest.mark.parametrize(
+    ("user_dn", "typed", "name"),
+    [
+        ("uid={username},ou=p,dc=x", "anna", "uid=anna,ou=p,dc=x"),
+        ("uid={username},ou=p,dc=x", "a,b", "uid=a\\,b,ou=p,dc=x"),
+        ("uid={username},dc=x", 'x,dc=evil+"#<>;\\', 'uid=x\\,dc\\=evil\\+\\"#\\<\\>\\;\\\\,dc=x'),
+        ("{username}@corp.example", "anna.b", "anna.b@corp.example"),
+    ],
+)
+def test_a_name_made_from_what_was_typed(user_dn: str, typed: str, name: str) -> None:
+    plan = DirectoryPlan(servers=(), base="", user_dn=user_dn)
+    assert reading.direct_name(plan, typed) == name
+
+
+def test_the_primary_group_s_identifier() -> None:
+    sid = bytes.fromhex("0105000000000005150000001122334455667788990011223f040000")
+    raw = {"objectsid": (sid,)}
+    found = reading.primary_group_sid(Entry("cn=a", {"primarygroupid": ("513",)}, raw))
+    assert found is not None
+    assert bytes.fromhex(found.replace("\\", "")) == sid[:-4] + bytes.fromhex("01020000")
+    for values, objects in (
+        ({}, raw), ({"primarygroupid": ("x",)}, raw), ({"primarygroupid": ("513",)}, {}),
+        ({"primarygroupid": ("99999999999",)}, raw),
+        ({"primarygroupid": ("513",)}, {"objectsid": (b"short",)}),
+    ):  # fmt: skip
+        assert reading.primary_group_sid(Entry("cn=a", values, objects)) is None
 
 
 def test_without_a_display_name_the_login_name_is_shown() -> None:

@@ -34,6 +34,19 @@ def test_one_that_failed_goes_last_until_it_is_forgiven() -> None:
     assert servers.in_order() == [ONE, TWO, THREE]
 
 
+def test_one_asker_at_a_time_finds_out_whether_a_server_is_back() -> None:
+    clock = Clock()
+    servers = Servers((ONE, TWO), clock)
+    servers.failed(ONE, "no answer in time")
+    clock.now += FORGIVEN_AFTER
+    assert servers.in_order() == [ONE, TWO]
+    assert servers.in_order() == [TWO, ONE], "the others do not wait for it"
+    clock.now += FORGIVEN_AFTER
+    assert servers.in_order() == [ONE, TWO], "whoever was to find out never came back"
+    servers.worked(ONE)
+    assert servers.in_order() == servers.in_order() == [ONE, TWO]
+
+
 def test_of_those_that_failed_the_one_longest_ago_first() -> None:
     clock = Clock()
     servers = Servers((ONE, TWO, THREE), clock)

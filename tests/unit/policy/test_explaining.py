@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from broker.policy import explaining
-from broker.policy.explaining import Counted, Finding, Place, Seat, ServerSeen
+from broker.policy.explaining import Counted, Finding, Place, Seat, ServerState
 from broker.policy.populations import Match, PopulationRule, match
 from tests.support.ledgers import limits_document
 
@@ -93,9 +93,9 @@ def test_address() -> None:
 
 
 def test_servers() -> None:
-    good = ServerSeen("a", healthy=True, draining=False, in_flight=3)
-    ill = ServerSeen("b", healthy=False, draining=False, in_flight=0)
-    drained = ServerSeen("c", healthy=True, draining=True, in_flight=1)
+    good = ServerState("a", healthy=True, draining=False, in_flight=3)
+    ill = ServerState("b", healthy=False, draining=False, in_flight=0)
+    drained = ServerState("c", healthy=True, draining=True, in_flight=1)
     assert explaining.servers([]).passes is None
     mixed = explaining.servers([good, ill, drained])
     assert mixed.passes is True

@@ -30,6 +30,17 @@ def test_all_attributes_of_a_rule_must_be_equal() -> None:
     assert population_of([], {"employeetype": "external"}, RULES) == "everyone"
 
 
+def test_a_rule_by_filter_matches_whom_the_directory_says_it_matches() -> None:
+    rules = (
+        PopulationRule("senegal", filter="(c=SN)"),
+        PopulationRule("sales", groups=("cn=sales",), filter="(title=Seller)"),
+    )
+    assert population_of([], {}, rules, ["(c=SN)", "(title=Seller)"]) == "senegal"
+    assert population_of([], {}, rules, ["(title=Seller)"]) == "sales"
+    assert population_of(["cn=sales"], {}, rules) == "sales"
+    assert population_of([], {}, rules) is None
+
+
 def test_without_a_rule_for_everyone_nobody_is_admitted_by_default() -> None:
     assert population_of(["cn=interns,dc=example,dc=org"], {}, RULES[:3]) is None
     assert population_of([], {}, ()) is None

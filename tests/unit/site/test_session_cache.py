@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -367,3 +368,78 @@ async def test_a_shorter_idle_time_shortens_the_trust_in_seats(world: World) -> 
     session.person.last_active = 1000.0
     world.cache.shorten_seats(trusted_for(30.0))
     assert session.person.seat_until == 1022.5
+
+
+# --- what the directory says anew
+
+
+CHANGED = Revocation(1, "changed", "anna", 5_000_000)
+
+
+async def test_changed_records_are_read_again_and_nobody_is_logged_out(world: World) -> None:
+    record = world.record()
+    cookie = world.cookie(record)
+    session = await world.cache.resolve(cookie, HOST)
+    assert session is not None
+    world.cache.assertion(session, "feed", 1000.0)
+    fresh = replace(record, groups=("cn=new",), display_name="Anna N.")
+    world.records.known["s1"] = fresh
+    world.cache.revoke(CHANGED)
+    assert world.cache.peek(cookie, HOST, 1001.0) is session
+    await world.cache.reread()
+    assert session.groups == ("cn=new",)
+    assert session.display_name == "Anna N."
+    assert session.headers == identity_headers("anna", ("cn=new",), "sales")
+    assert session.assertions == {}
+    assert world.cache.records() == [fresh]
+    assert world.cache.revocations() == [], "nothing to write back"
+    asked = world.records.asked
+    await world.cache.reread()
+    assert world.records.asked == asked, "once"
+
+
+async def test_another_population_is_asked_for_with_the_next_claim(world: World) -> None:
+    record = world.record()
+    session = await world.cache.resolve(world.cookie(record), HOST)
+    assert session is not None
+    await world.claims.claim(session)
+    assert session.person.seat_until > 1000.0
+    world.records.known["s1"] = replace(record, population="managers")
+    world.cache.revoke(CHANGED)
+    await world.cache.reread()
+    assert session.person.population == "managers"
+    world.records.answer = SeatAnswer("seated", "sales")
+    await world.claims.claim(session)
+    assert world.records.admitted == 2
+    assert session.person.population == "sales", "the seat held keeps its own"
+
+
+async def test_while_the_ledger_is_away_they_stay_as_they_are_and_are_read_later(
+    world: World,
+) -> None:
+    record = world.record()
+    session = await world.cache.resolve(world.cookie(record), HOST)
+    assert session is not None
+    world.records.known["s1"] = replace(record, groups=("cn=new",))
+    world.cache.revoke(CHANGED)
+    world.records.away = True
+    await world.cache.reread()
+    assert session.groups == record.groups
+    world.records.away = False
+    await world.cache.reread()
+    assert session.groups == ("cn=new",)
+
+
+async def test_of_strangers_nothing_is_read_and_only_so_many_at_once(world: World) -> None:
+    world.cache.revoke(CHANGED)
+    await world.cache.reread()
+    assert world.records.asked == 0
+    for number in range(60):
+        record = world.record(f"e{number}", f"s{number}")
+        await world.cache.resolve(world.cookie(record), HOST)
+        world.cache.revoke(Revocation(number + 2, "changed", f"e{number}", 5_000_000))
+    asked = world.records.asked
+    await world.cache.reread()
+    assert world.records.asked == asked + 50
+    await world.cache.reread()
+    assert world.records.asked == asked + 60

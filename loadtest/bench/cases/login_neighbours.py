@@ -1,0 +1,73 @@
+"""What a storm of logins does to everybody else: p99 of pages of 1 KiB at a given rate, as a
+multiple of the same without logins in the same repetition.
+
+The logins come from a process of their own at 60 a second, which is what has to be borne; pages
+are asked for in an open loop by this one.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from itertools import accumulate
+
+from loadtest.bench import behind, clients, drive, logins
+from loadtest.bench.case import ROUNDS, Alone, Bench, Case
+from loadtest.bench.peers.broker import started
+
+RATE = 400.0
+SECONDS = 4.0
+BROWSERS = 32
+STORM = 60.0  # logins a second
+
+
+def run(bench: Bench) -> Alone:
+    values = []
+    driver = drive.Driver()
+    with (
+        behind.site(bench.folder) as site,
+        logins.openldap(bench.folder) as plan,
+        started(bench.folder / "broker", site, plan) as found,
+    ):
+        page = clients.request(found.target, "/")
+        with clients.connections(found.target, page, BROWSERS, expect=200) as held:
+            driver.add("pages", drive.Browsers(held, lambda: page))
+            for number in range(1, ROUNDS + 1):
+                idle = _p99(driver, number)
+                storm = subprocess.Popen(
+                    [sys.executable, "-m", "loadtest.bench.logins", str(found.port),
+                     str(SECONDS + 2), str(STORM), *logins.names()],
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )  # fmt: skip
+                try:
+                    busy = _p99(driver, number)
+                    told, _ = storm.communicate(timeout=30)
+                finally:
+                    storm.kill()
+                    storm.wait()
+                bench.say(
+                    f"  round {number}/{ROUNDS}: p99 {idle:.2f} ms idle, {busy:.2f} ms at "
+                    f"{float(told):.0f} logins/s"
+                )
+                values.append(busy / idle)
+        driver.close()
+    return values
+
+
+def _p99(driver: drive.Driver, seed: int) -> float:
+    chance = random.Random(seed)
+    count = int(RATE * SECONDS)
+    times = accumulate(chance.expovariate(RATE) for _ in range(count))
+    return driver.at_rate([(at, "pages") for at in times]).percentile(0.99)
+
+
+CASE = Case(
+    name="login-neighbours",
+    unit="x the p99 of pages without logins",
+    must=1.5,
+    aim=1.0,
+    run=run,
+    order=15,
+)
