@@ -13,6 +13,7 @@ import jwt
 import pytest
 from aiohttp import web
 
+from tests.support.backends import answering, serving
 from tests.support.running_broker import TOKEN, RunningBroker, running_broker
 from tests.support.running_demo import CHECKOUT, command
 
@@ -25,13 +26,8 @@ async def server() -> AsyncIterator[str]:
     async def page(_: web.Request) -> web.Response:
         return web.Response(text="page")
 
-    app = web.Application()
-    app.router.add_route("*", "/{rest:.*}", page)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with serving(answering(page)) as address:
+        yield address
 
 
 @pytest.fixture

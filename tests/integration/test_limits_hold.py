@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from tests.support.backends import serving
 from tests.support.running_broker import RunningBroker, running_broker
 
 if TYPE_CHECKING:
@@ -71,17 +72,13 @@ async def oracle() -> Oracle:
 
 @pytest.fixture
 async def servers(oracle: Oracle) -> AsyncIterator[dict[str, str]]:
-    addresses, runners = {}, []
-    for name in ("one", "two"):
-        runner = web.AppRunner(oracle.application(name), access_log=None, handler_cancellation=True)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        runners.append(runner)
-        addresses[name] = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield addresses
-    oracle.hold.set()
-    for runner in runners:
-        await runner.cleanup()
+    one, two = oracle.application("one"), oracle.application("two")
+    async with (
+        serving(one, handler_cancellation=True) as first,
+        serving(two, handler_cancellation=True) as second,
+    ):
+        yield {"one": first, "two": second}
+        oracle.hold.set()
 
 
 def pool(server: str, **changes: Any) -> dict[str, Any]:

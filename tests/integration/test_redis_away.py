@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from tests.support.backends import answering, serving
 from tests.support.running_broker import RunningBroker, running_broker
 
 if TYPE_CHECKING:
@@ -24,14 +25,8 @@ async def server() -> AsyncIterator[str]:
     async def healthy(_: web.Request) -> web.Response:
         return web.Response()
 
-    app = web.Application()
-    app.router.add_get("/healthz", healthy)
-    app.router.add_route("*", "/{rest:.*}", page)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with serving(answering(page, healthz=healthy)) as address:
+        yield address
 
 
 PERSISTENT = ("--appendonly", "yes", "--appendfsync", "always")

@@ -20,6 +20,7 @@ from broker.demo.employees import (
     SERVICE_PASSWORD,
 )
 from tests.integration.directory.test_logins import DISABLED, MANAGER
+from tests.support.backends import answering, echoing, serving
 from tests.support.running_broker import TOKEN, RunningBroker, running_broker
 from tests.support.running_demo import CHECKOUT, command
 
@@ -40,21 +41,8 @@ async def server() -> AsyncIterator[str]:
             }
         )
 
-    async def live(request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        async for message in socket:
-            await socket.send_str(message.data)
-        return socket
-
-    app = web.Application()
-    app.router.add_get("/live", live)
-    app.router.add_route("*", "/{rest:.*}", who)
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with serving(answering(who, live=echoing), handler_cancellation=True) as address:
+        yield address
 
 
 @pytest.fixture

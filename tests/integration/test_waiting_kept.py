@@ -19,6 +19,7 @@ from aiohttp import web
 
 from broker.errors import LedgerAway
 from broker.ledger.redis_ledger import RedisLedger
+from tests.support.backends import answering, serving
 from tests.support.redis_nodes import SentinelSite
 from tests.support.running_broker import SITE, TOKEN, RunningBroker, running_broker
 
@@ -36,13 +37,8 @@ async def server() -> AsyncIterator[str]:
     async def page(request: web.Request) -> web.Response:
         return web.Response(text=request.headers.get("X-Remote-User", "healthy"))
 
-    app = web.Application()
-    app.router.add_route("*", "/{rest:.*}", page)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with serving(answering(page)) as address:
+        yield address
 
 
 @pytest.fixture
