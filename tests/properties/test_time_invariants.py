@@ -1,7 +1,7 @@
 """Invariant 9: jumps of the wall clock change no seat, ticket, claim or lease.
 
-The same history runs on two twins; the clock of one jumps by an hour, back or forth, between any two
-steps. Ledger time then differs by a second for each jump at most, and all windows here lie
+The same history runs on two twins; the clock of one jumps by an hour, back or forth, between any
+two steps. Ledger time then differs by a second for each jump at most, and all windows here lie
 further than that from what ticks can reach: so every answer must be the same.
 """
 
