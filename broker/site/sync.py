@@ -289,8 +289,13 @@ class Sync:
         people = self._sessions.people()
         await self._ledger.put_back(self._room.former_tickets(people))
         self._room.put_back(people)
-        if self.limits is not None and await self._ledger.limits() is None:
+        if self.limits is None:
+            return
+        # None, or older ones than were in force here: a lowered limit must not be forgotten either.
+        present = await self._ledger.limits()
+        number = 0 if present is None else present.number
+        if number < self.limits.number:
             try:
-                await self._ledger.publish(self.limits, if_match=0)
+                await self._ledger.publish(self.limits, if_match=number)
             except Stale:
                 _log.info("another worker wrote the limits back first")
