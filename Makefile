@@ -60,7 +60,7 @@ loadtest:
 	    $(if $(SCALE),--scale $(SCALE)) $(if $(SPEED),--speed $(SPEED))
 
 pictures:
-	$(call part,loadtest/pictures.py,the drawing of the pictures)
+	$(call part,loadtest/pictures,the drawing of the pictures)
 	@lock/install test
 	@exec $(BIN)/python -m loadtest.pictures
 

@@ -35,11 +35,14 @@ CONNECTIONS_USED = (
     "sum(max by (pool, population) (broker_connections_in_use))"
     " / max(broker_site_connections_limit)"
 )
-#: Without requests there is no share: 0 of 0 draws nothing, which is the truth.
+#: Without requests there is no share: 0 of 0 draws nothing, which is the truth. Being told to wait
+#: for a seat is 503 too, and no error (``rules/recording.yml`` counts alike).
 ERRORS = (
-    f'sum(rate(broker_requests_total{{{P}, code_class="5xx"}}{R}))'
-    f" / sum(rate(broker_requests_total{{{P}}}{R}))"
+    f'clamp_min(sum(rate(broker_requests_total{{code_class="5xx"}}{R}))'
+    f' - (sum(rate(broker_refused_total{{reason=~"no_seat|learning"}}{R})) or vector(0)), 0)'
+    f' / sum(rate(broker_requests_total{{code_class!="none"}}{R}))'
 )
+ERRORS_TEXT = "Share of exchanges answered with 5xx, less those told to wait for a seat."
 SEATS = (
     (f"max by (population) (broker_seats_occupied{{{Q}}})", "{{population}} occupied"),
     (f"max by (population) (broker_seats_called{{{Q}}})", "{{population}} called"),
@@ -78,8 +81,7 @@ def crisis_overview() -> Dashboard:
                    full(1, 100)),
             number("Connections used", "In flight, of the site's limit.", CONNECTIONS_USED,
                    "percentunit", full(0.8, 0.95)),
-            number("Errors", "Share of exchanges answered with 5xx.", ERRORS, "percentunit",
-                   full(0.001, 0.01)),
+            number("Errors", ERRORS_TEXT, ERRORS, "percentunit", full(0.001, 0.01)),
             number("Ledger", "1: every host reaches it. 0: one does not.",
                    "min(broker_ledger_up)", "short", healthy_from(1)),
             number("Capacity", "Factor on the configured base that is in force.",
@@ -107,8 +109,7 @@ def employee_experience() -> Dashboard:
                    "sum(increase(broker_wait_estimate_kept_total[1h]))"
                    " / sum(increase(broker_wait_estimate_shown_total[1h]))",
                    "percentunit", healthy_from(0.8)),
-            number("Errors", "Share of exchanges answered with 5xx.", ERRORS, "percentunit",
-                   full(0.001, 0.01)),
+            number("Errors", ERRORS_TEXT, ERRORS, "percentunit", full(0.001, 0.01)),
             number("Left before an answer", "Browsers that left before a status could be sent.",
                    f'sum(rate(broker_requests_total{{{P}, code_class="none"}}{R}))', "reqps"),
             number("WebSockets open", "Tunnels at this moment.",

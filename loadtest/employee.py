@@ -20,6 +20,7 @@ from locust import FastHttpUser, task
 from locust.exception import StopUser
 from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
+from broker.policy.standing import JITTER
 from loadtest.browser import Browser, Page
 from loadtest.measure.recorder import Holding
 from loadtest.report.model import Wait
@@ -119,7 +120,7 @@ class Employee(FastHttpUser):
             if page.status == 200 and page.asks_for_login:
                 page = self._log_in(page)
             elif page.status == 503:
-                found = self._wait_for_a_seat()
+                found = self._wait_for_a_seat(page)
                 if found is None:
                     return None
                 page = found
@@ -201,12 +202,14 @@ class Employee(FastHttpUser):
 
     # --- the waiting room
 
-    def _wait_for_a_seat(self) -> Page | None:
-        """Polls at the interval asked for, until there is a page; None when refused."""
+    def _wait_for_a_seat(self, page: Page) -> Page | None:
+        """Polls at the interval asked for, first by the waiting page, until there is a page; None
+        when refused."""
         recorder, app = self.crew.recorder, self.crew.site.app
         began = time.time()
         told: dict[str, float | None] = {}
         waited = False
+        self._pause(self._polite(page.poll_seconds()))
         while True:
             asked = time.time()
             status = self._status()
@@ -234,11 +237,15 @@ class Employee(FastHttpUser):
                     # A seat but no page: no connection was free, or the ledger was away.
                     self._failed("page: 503", "no connection, or the ledger is away")
             try:
-                self._pause(float(status.get("poll_seconds") or DEFAULT_POLL))
+                self._pause(self._polite(status.get("poll_seconds")))
             except (gevent.GreenletExit, StopUser):
                 if waited:
                     self._waited(began, "waiting", told)
                 raise
+
+    def _polite(self, seconds: float | None) -> float:
+        """As the waiting page's own script: what was asked for, and up to a quarter more."""
+        return float(seconds or DEFAULT_POLL) * self.dice.uniform(1.0, 1.0 + JITTER)
 
     def _status(self) -> dict[str, Any]:
         page = self.browser.wait_status()

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 Points = list[tuple[float, float | None]]
 WINDOWS = 90  # latencies are shown of so many windows of a run
-STEPS = 60  # and pools described in so many
+STEPS = 60  # and pools described in so many,
+SHORTEST_STEP = 5.0  # none of them shorter, in seconds
 LONGEST = 10.0  # seconds, a bound of the histogram: no exchange that a page waits for takes longer
 
 
@@ -117,15 +118,8 @@ def pools(evidence: Evidence) -> dict[str, list[PoolStep]]:
     """Load steps of each pool from the broker's own metrics, for ``broker capacity plan``. What
     lasted longer than ``LONGEST`` is a WebSocket or an event stream: it loads no server all the
     time, and is left out."""
-    samples = list(evidence.samples())
-    width = max(5.0, evidence.seconds / STEPS)
     steps: dict[str, list[PoolStep]] = defaultdict(list)
-    begin = 0
-    for end in range(1, len(samples)):
-        (at, first), (until, last) = samples[begin], samples[end]
-        if until - at < width:
-            continue
-        begin = end
+    for (at, first), (until, last) in _intervals(evidence):
         for pool in sorted(evidence.site.apps):
             done = _grown(first, last, lambda s, p=pool: s.sum("broker_requests_total", pool=p))  # type: ignore[misc]
             bad = _grown(
@@ -148,6 +142,24 @@ def pools(evidence: Evidence) -> dict[str, list[PoolStep]]:
                 )
             )
     return dict(steps)
+
+
+def _intervals(evidence: Evidence) -> Iterator[tuple[tuple[float, Sample], tuple[float, Sample]]]:
+    """Pairs of samples, with their seconds, that so many pieces of the run lie between: of the
+    whole run, or of each load that was held."""
+    width = max(SHORTEST_STEP, evidence.seconds / STEPS)
+    samples = list(evidence.samples())
+    if not samples:
+        return
+    for begin, end in evidence.plan.held() or [(0.0, evidence.seconds)]:
+        pieces = max(1, int((end - begin) / width))
+        before = None
+        for piece in range(pieces + 1):
+            due = begin + (end - begin) * piece / pieces
+            now = next((each for each in samples if each[0] >= due), samples[-1])
+            if before is not None and now[0] > before[0]:
+                yield before, now
+            before = now
 
 
 def _carried(buckets: list[tuple[float, float]]) -> tuple[float, float]:

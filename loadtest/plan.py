@@ -8,6 +8,7 @@ sped up. Pure.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 600.0  # 95 % of waits end within it, full size
 IDLE_SECONDS = 900.0  # until a seat is reclaimable, full size
 SHORTEST_IDLE = 30.0  # seats are touched every 10 s at most: less cannot be told from idle
+SETTLED = 0.2  # of a step, after which those who came with it behave as the others
 SETTLE_SECONDS = 8.0  # after the last employee left: late reports arrive, seats are returned
 
 
@@ -64,6 +66,17 @@ class Plan:
         """How many employees are there after so many seconds."""
         share = self.scenario.present(seconds * self.speed / 60)
         return min(self.employees, round(self.employees * share))
+
+    def held(self) -> list[tuple[float, float]]:
+        """(from, to) in seconds of each load that a scenario of steps holds, without what the
+        newcomers of the step need to settle; empty for any other scenario."""
+        if not self.scenario.saturates:
+            return []
+        return [
+            (self.at(x0 + SETTLED * (x1 - x0)), self.at(x1))
+            for (x0, y0), (x1, y1) in itertools.pairwise(self.scenario.presence)
+            if y0 == y1 > 0
+        ]
 
     @property
     def idle(self) -> float:

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from typing import TYPE_CHECKING, TextIO
 
+from broker.demo.announcement import shown
 from loadtest.measure import histogram
 from loadtest.report.drawing import clock
 from loadtest.report.page import amount
@@ -75,7 +76,7 @@ class Progress:
                 f" ({sign} {amount(each.limit, each.unit)})"
             )
         verdict = "every objective is met" if run.ok else f"{len(run.missed())} missed"
-        lines.append(f"{run.title}: {verdict}. {folder / 'report.html'}")
+        lines.append(f"{run.title}: {verdict}. {shown(folder / 'report.html')}")
         self._write("\n".join(lines) + "\n")
 
     def _write(self, text: str) -> None:

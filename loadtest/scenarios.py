@@ -25,7 +25,8 @@ class Scenario:
     """``presence``: (minute, share of all employees who are there), straight lines between.
     ``activity``: factor on the visits of the load model. ``mobile_first``: those come first who are
     admitted in normal times. ``factor``: capacity at the beginning, in multiples of the base.
-    ``speed``: how much faster it runs when nothing else is said."""
+    ``speed``: how much faster it runs when nothing else is said. ``saturates``: it goes on until
+    the servers cannot, so that latencies and errors are what it measures and no promise."""
 
     name: str
     question: str
@@ -35,6 +36,7 @@ class Scenario:
     factor: float = 1.0
     steps: tuple[Step, ...] = ()
     speed: float = 15.0
+    saturates: bool = False
 
     @property
     def minutes(self) -> float:
@@ -52,6 +54,16 @@ class Scenario:
 
 
 _SIXFOLD = 1.25 * 6
+
+
+def _stairs(*shares: float) -> tuple[tuple[float, float], ...]:
+    """A minute up to each share, five minutes there; then everybody leaves within four."""
+    points = [(0.0, 0.0)]
+    for number, share in enumerate(shares):
+        points += [(6.0 * number + 1, share), (6.0 * number + 6, share)]
+    end = 6.0 * len(shares)
+    return (*points, (end + 4, 0.0), (end + 5, 0.0))
+
 
 _ALL = (
     Scenario(
@@ -106,6 +118,15 @@ _ALL = (
         factor=6.0,
         steps=(Step(24, "cut"),),
         speed=15.0,
+    ),
+    Scenario(
+        "steps",
+        "Up to which load do the servers carry?",
+        _stairs(0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0),
+        activity=1.25 * 10,
+        factor=10.0,
+        speed=12.0,
+        saturates=True,
     ),
     Scenario(
         "soak",

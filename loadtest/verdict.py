@@ -9,6 +9,8 @@ import statistics
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from broker.scaling.answer import LEVELS, levels, tells
+from broker.scaling.measured import Step
 from loadtest.charts import charts
 from loadtest.evidence import pools
 from loadtest.limits import limits
@@ -71,20 +73,8 @@ def judge(evidence: Evidence) -> Run:
 
 def _common(evidence: Evidence, over: int | None) -> Iterator[Objective]:
     promised = evidence.plan.objectives
-    yield Objective.judge(
-        "Pages: 99 % within", evidence.latency("page", 0.99), promised.page_p99, unit="s",
-        why=_of(evidence, "page", "page views"),
-    )  # fmt: skip
-    yield Objective.judge(
-        "Logins: 99 % within", evidence.latency("login", 0.99), promised.login_p99, unit="s",
-        why=_of(evidence, "login", "logins"),
-    )  # fmt: skip
-    requests, failures = evidence.total("requests"), evidence.total("failures")
-    worst = max(evidence.notes.failures.items(), key=lambda e: e[1].count, default=None)
-    yield Objective.judge(
-        "Errors, of all requests", 100 * failures / requests if requests else None, promised.errors,
-        unit="%", why="" if worst is None else f"{failures} of {requests:,}, most: {worst[0]}",
-    )  # fmt: skip
+    if not evidence.plan.scenario.saturates:
+        yield from _smooth(evidence)
     yield Objective.judge("Admissions above a limit", over, 0)
     yield Objective.judge("Places in the queue lost", evidence.total("lost_places"), 0)
     yield Objective.judge("Thrown out of a seat in use", evidence.total("thrown_out"), 0)
@@ -103,6 +93,25 @@ def _common(evidence: Evidence, over: int | None) -> Iterator[Objective]:
     if evidence.watch.samples:
         died = evidence.grew("broker_worker_restarts_total")
         yield Objective.judge("Processes of the broker that died", died, 0)
+
+
+def _smooth(evidence: Evidence) -> Iterator[Objective]:
+    """What employees feel, where the load is one that the site should carry."""
+    promised = evidence.plan.objectives
+    yield Objective.judge(
+        "Pages: 99 % within", evidence.latency("page", 0.99), promised.page_p99, unit="s",
+        why=_of(evidence, "page", "page views"),
+    )  # fmt: skip
+    yield Objective.judge(
+        "Logins: 99 % within", evidence.latency("login", 0.99), promised.login_p99, unit="s",
+        why=_of(evidence, "login", "logins"),
+    )  # fmt: skip
+    requests, failures = evidence.total("requests"), evidence.total("failures")
+    worst = max(evidence.notes.failures.items(), key=lambda e: e[1].count, default=None)
+    yield Objective.judge(
+        "Errors, of all requests", 100 * failures / requests if requests else None, promised.errors,
+        unit="%", why="" if worst is None else f"{failures} of {requests:,}, most: {worst[0]}",
+    )  # fmt: skip
 
 
 def _leaked(evidence: Evidence) -> Objective:
@@ -163,6 +172,8 @@ def _of_the_scenario(evidence: Evidence) -> Iterator[Objective]:
             yield Objective.judge(
                 "Had to log in again after the cut", evidence.total("relogins"), 0
             )
+    if plan.scenario.saturates:
+        yield from _loads(evidence)
     if plan.scenario.name == "soak":
         morning = evidence.latency_between("page", 0.99, 0.1, 0.3)
         evening = evidence.latency_between("page", 0.99, 0.7, 0.9)
@@ -170,6 +181,19 @@ def _of_the_scenario(evidence: Evidence) -> Iterator[Objective]:
         yield Objective.judge(
             "p99 of pages, evening over morning", drift, plan.objectives.soak_drift
         )
+
+
+def _loads(evidence: Evidence) -> Iterator[Objective]:
+    """Whether the run is what it is for: so many loads of the pool people use that a law can be
+    fitted to them (``broker capacity plan --from``)."""
+    pool = evidence.site.pool
+    measured = [Step(s.seconds, s.in_flight, s.per_second) for s in pools(evidence).get(pool, [])]
+    different = levels([step.in_flight for step in measured if tells(step)])
+    highest = max(different, default=0.0)
+    yield Objective.judge(
+        f"Different loads measured of {pool}", len(different), LEVELS, at_least=True,
+        why=f"up to {highest:.3g} in flight; next: broker capacity plan --from report.json",
+    )  # fmt: skip
 
 
 def _first_step(evidence: Evidence) -> float | None:

@@ -13,6 +13,7 @@ from broker.admin.api import Api
 from broker.admin.callers import Callers
 from broker.admin.console import Console
 from broker.admin.console_sessions import ConsoleSessions
+from broker.admin.entrances import Entrances
 from broker.admin.explain import Explain
 from broker.admin.health import readiness
 from broker.admin.live import Live
@@ -60,7 +61,8 @@ def make_app(
     sessions = ConsoleSessions(callers, members, clock, plan.console_session)
     api = Api(plan.site, ledger, processes, propose, civil, callers)
     live = Live(api.snapshot, ledger, processes, clock, civil)
-    console = Console(plan.site, api, live, callers, sessions, members)
+    entrances = Entrances(ledger, clock)
+    console = Console(plan.site, api, live, callers, sessions, members, entrances)
     api.operations += console.operations()
     if premises is not None:
         api.operations += Explain(ledger, processes, directory, premises).operations()

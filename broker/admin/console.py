@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from broker.admin.api import Api
     from broker.admin.callers import Caller, Callers
     from broker.admin.console_sessions import ConsoleSessions
+    from broker.admin.entrances import Entrances
     from broker.admin.live import Live
     from broker.admin.members import Members
 
@@ -49,6 +50,7 @@ class Console:
         callers: Callers,
         sessions: ConsoleSessions,
         members: Members | None,
+        entrances: Entrances,
     ) -> None:
         self._site = site
         self._api = api
@@ -56,6 +58,7 @@ class Console:
         self._callers = callers
         self._sessions = sessions
         self._members = members
+        self._entrances = entrances
         self._templates = Environment(
             loader=PackageLoader("broker.admin"),
             autoescape=True,
@@ -119,8 +122,9 @@ class Console:
         if isinstance(given, str):
             caller = await self._callers.with_token(given.strip().encode("utf-8", "replace"))
         if caller is None:
+            await self._entrances.refused(request, "a wrong token")
             return self._door(403, _WRONG_TOKEN)
-        return self._entered(request, caller)
+        return await self._entered(request, caller, "with a token")
 
     async def _enter_by_directory(self, request: web.Request) -> web.Response:
         if self._members is None:
@@ -132,17 +136,21 @@ class Console:
         try:
             caller = await self._members.enter(username, password)
         except (WrongPassword, AccountRefused) as error:
+            why = "a wrong password" if isinstance(error, WrongPassword) else error.reason
+            await self._entrances.refused(request, why, username)
             return self._door(403, error.reason, username=username[:200])
         except BrokerError as error:
+            await self._entrances.refused(request, error.reason, username)
             return self._door(error.status, error.reason, username=username[:200])
-        return self._entered(request, caller)
+        return await self._entered(request, caller, "with a password")
 
     async def _enter_by_link(self, request: web.Request) -> web.Response:
         code = (await request.post()).get("code")
         caller = await self._sessions.take_link(code) if isinstance(code, str) else None
         if caller is None:
+            await self._entrances.refused(request, "a link that opens nothing (any more)")
             return self._door(403, "This link was used already, or its hour is over.")
-        return self._entered(request, caller)
+        return await self._entered(request, caller, "with a link")
 
     async def _make_link(self, request: web.Request) -> web.Response:
         caller = guard.caller(request)
@@ -201,7 +209,8 @@ class Console:
     async def _to_console(self, _: web.Request) -> web.Response:
         return web.Response(status=308, headers={"Location": CONSOLE})
 
-    def _entered(self, request: web.Request, caller: Caller) -> web.Response:
+    async def _entered(self, request: web.Request, caller: Caller, how: str) -> web.Response:
+        await self._entrances.entered(request, caller, how)
         response = _to(CONSOLE)
         response.set_cookie(
             COOKIE,

@@ -70,6 +70,15 @@ def guard_state(capacity: Capacity | None) -> int:
     return 1 if ramps else 0
 
 
+def ends(capacity: Capacity | None) -> dict[tuple[str, ...], float]:
+    """Scope -> when what is in force for it ends by itself, in seconds since the epoch."""
+    return {
+        (scope,): change.ends_ms / 1000
+        for scope, change in ([] if capacity is None else raises(capacity))
+        if change.ends_ms is not None
+    }
+
+
 def _put_usage(page: Exposition, usage: Usage) -> None:
     limits = usage.limits
     populations = list(limits.populations)
@@ -81,6 +90,7 @@ def _put_usage(page: Exposition, usage: Usage) -> None:
     _put(page, names.WAIT_ESTIMATE_KEPT, {(): usage.estimates_kept})
     _put(page, names.CAPACITY_SCALE, {(): limits.scale})
     _put(page, names.GUARD_STATE, {(): guard_state(limits.capacity)})
+    _put(page, names.CAPACITY_ENDS, ends(limits.capacity))
     _put(page, names.SITE_SEATS_LIMIT, {(): limits.seats_limit})
     _put(page, names.SITE_CONNECTIONS_LIMIT, {(): limits.connections_limit})
     _put(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from broker.cli.capacity import show_entries
 from broker.cli.finding import api_options
 from broker.cli.output import show_json
+from broker.cli.trail import show_entries
 
 if TYPE_CHECKING:
     from broker.cli.client import AdminClient

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,8 @@ from broker.cli.capacity_plan import plan
 from broker.cli.capacity_words import Scale, raise_order, ramp_of, ramp_options
 from broker.cli.finding import api_options
 from broker.cli.main import DONE, REFUSED
-from broker.cli.output import confirm, show_drawn, show_json, show_table
+from broker.cli.output import confirm, show_drawn, show_json
+from broker.cli.trail import show_entries
 
 if TYPE_CHECKING:
     from broker.cli.client import AdminClient
@@ -47,15 +47,17 @@ _wait = click.option(
 
 
 @command.command("show")
-@click.option("--watch", is_flag=True, help="Again every second until interrupted.")
+@click.option("--watch", is_flag=True, help="Again every second until Ctrl-C.")
 @api_options
 def show(api: AdminClient, *, watch: bool, as_json: bool) -> None:
-    """Limits in force, what is taken, the level, raises and their ramps."""
-    from broker.cli import capacity_drawn
+    """Limits in force, what is taken, the level, raises and their ramps.
 
-    if watch and not as_json:
-        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how a watch ends
-            _follow(api)
+    With --watch and --json: one line of JSON a second; into a file or a pipe one after another.
+    """
+    from broker.cli import capacity_drawn, watching
+
+    if watch:
+        watching.watch(lambda: api.get("capacity"), capacity_drawn.shown, as_json=as_json)
         return
     answer = api.get("capacity")
     if as_json:
@@ -200,26 +202,6 @@ def history(api: AdminClient, *, most: int, as_json: bool) -> None:
         show_entries(entries)
 
 
-def show_entries(entries: list[dict[str, Any]]) -> None:
-    """Lines of the audit trail as a table."""
-    show_table(
-        ("no", "time", "who", "did", "to", "why", "after"),
-        [
-            (
-                entry["number"],
-                entry["time"],
-                entry["author"],
-                entry["action"],
-                entry["subject"],
-                entry["reason"],
-                entry["after"],
-            )
-            for entry in entries
-        ],
-        nothing="Nothing was changed yet.",
-    )
-
-
 def _carry_out(
     api: AdminClient,
     what: str,
@@ -302,16 +284,3 @@ def _acknowledged(api: AdminClient, version: int) -> list[str]:
         if not missing or time.monotonic() > ends:
             return missing
         time.sleep(LOOK_EVERY)
-
-
-def _follow(api: AdminClient) -> None:
-    """Show capacity again every second until interrupted."""
-    from rich.console import Console
-    from rich.live import Live
-
-    from broker.cli import capacity_drawn
-
-    with Live(console=Console(), auto_refresh=False) as live:
-        while True:
-            live.update(capacity_drawn.shown(api.get("capacity")), refresh=True)
-            time.sleep(1.0)

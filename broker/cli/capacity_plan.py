@@ -22,6 +22,12 @@ _NEEDED = (
     "(in a checkout: lock/install demo capacity)."
 )
 
+_OF_THE_BROKER = {
+    "open_to": "--open-to", "pool": "--pool", "lasts": "--for", "until": "--until",
+    "ramp": "--ramp", "now": "--now", "guard": "--guard", "configuration": "-c",
+}  # fmt: skip
+_OF_A_RUN = {"scale": "--scale", "bases": "--base", "chart": "--chart"}
+
 
 @click.command("plan")
 @click.argument("asked", metavar="[SCALE]", type=Scale(), required=False)
@@ -65,17 +71,31 @@ def plan(
     queue takes to drain, which connections that needs and what runs out first, from what is
     measured at present. Nothing is changed.
 
-    With --from, of a load test: what scale is safe, what breaks first and what to add.
+    With --from, of a load test: what scale is safe, what breaks first and what to add; --scale,
+    --base and --chart are for that alone.
     """
     if run is not None:
+        _refuse_given(_OF_THE_BROKER, "of a raise of the running broker; --from plans none")
+        if asked is not None:
+            _refuse_given({"scale": "--scale"}, "the same as SCALE: give one of them")
         return _measured(run, scale if asked is None else asked, bases, chart, as_json=as_json)
     if asked is None:
         raise click.UsageError(
             "Say SCALE, such as 6x, for the running broker, or --from RUN.json for a load test."
         )
+    _refuse_given(_OF_A_RUN, "of a load test: it needs --from RUN.json")
     order = raise_order(asked, open_to, pool, "what if", ramp, guard, lasts, until, now=now)
     _foresee(find_api(configuration, os.environ, Path.cwd()), order, as_json=as_json)
     return 0
+
+
+def _refuse_given(options: dict[str, str], why: str) -> None:
+    """What would be ignored is not taken. ``options``: names by parameter. Raises UsageError."""
+    source = click.get_current_context().get_parameter_source
+    typed = click.core.ParameterSource.COMMANDLINE
+    given = [name for parameter, name in options.items() if source(parameter) is typed]
+    if given:
+        raise click.UsageError(f"{', '.join(given)}: {why}.")
 
 
 def _foresee(api: AdminClient, order: dict[str, Any], *, as_json: bool) -> None:

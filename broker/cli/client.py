@@ -11,7 +11,7 @@ import http.client
 import json
 import socket
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from broker.cli.main import UnreachableError
 from broker.errors import NotFound, Refused, Stale
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     import ssl
 
 _TIMEOUT = 10.0
+
+
+def quoted(text: str) -> str:
+    """What somebody typed, as one segment of a path."""
+    return quote(text, safe="")
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -54,15 +54,18 @@ def command(
     "--rate", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True,
     help="Arrivals a second.",
 )  # fmt: skip
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Browse this long.")
+@click.option(
+    "--seconds", type=click.FloatRange(0, min_open=True), default=900.0, show_default=True,
+    help="Stay so long after the last one came; Ctrl-C ends it sooner.",
+)  # fmt: skip
 @click.option(
     "--state", type=click.Path(path_type=Path, file_okay=False), help="The demo's folder."
 )
 @click.pass_obj
 def arrive(
-    demo: Path, count: int, populations: str, rate: float, seconds: float | None, state: Path | None
+    demo: Path, count: int, populations: str, rate: float, seconds: float, state: Path | None
 ) -> int:
-    """Log N employees in to the running demo and let them browse."""
+    """Log N employees in to the running demo and let them browse; whoever finds no seat waits."""
     try:
         from broker.demo import arrive as arrivals
     except ModuleNotFoundError as error:

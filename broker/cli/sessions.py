@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from broker.cli.client import quoted
 from broker.cli.finding import api_options
 from broker.cli.output import confirm, show_json, show_table
 
@@ -85,7 +86,7 @@ def revoke(
     if sum(chosen) != 1:
         raise click.UsageError("Say whose: one SESSION, --employee, --population or --everybody.")
     if session:
-        answer = api.delete(f"sessions/{_quoted(session)}")
+        answer = api.delete(f"sessions/{quoted(session)}")
     elif employee:
         confirm(f"Log {employee} out of every browser?", yes=yes)
         answer = api.delete("sessions", employee=employee)
@@ -136,9 +137,3 @@ def refresh(
         show_json(answer)
         return
     click.echo(f"Employees whose entries are read again now: {answer['employees']}.")
-
-
-def _quoted(text: str) -> str:
-    from urllib.parse import quote
-
-    return quote(text, safe="")

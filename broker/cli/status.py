@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from broker.cli import servers, workers
+from broker.cli import servers, watching, workers
 from broker.cli.finding import api_options
-from broker.cli.main import UnreachableError
 from broker.cli.output import WIDTH, cell, show_json, table
 
 if TYPE_CHECKING:
@@ -32,13 +29,7 @@ def command(api: AdminClient, *, watch: bool, as_json: bool) -> None:
     another.
     """
     if watch:
-        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how a watch ends
-            if as_json:
-                _stream(api)
-            elif sys.stdout.isatty():
-                _live(api)
-            else:
-                _repeat(api)
+        watching.watch(lambda: _ask(api), _drawn, as_json=as_json)
     elif as_json:
         show_json(_ask(api))
     else:
@@ -56,45 +47,6 @@ def _ask(api: AdminClient) -> dict[str, Any]:
     known = {question: api.get(question) for question in ("pools", "workers")}
     capacity = api.get("capacity") if known["workers"]["ledger_up"] else None
     return {"capacity": capacity, **known}
-
-
-def _stream(api: AdminClient) -> None:
-    import json
-    import time
-
-    while True:
-        sys.stdout.write(json.dumps(_ask(api)) + "\n")
-        sys.stdout.flush()
-        time.sleep(1.0)
-
-
-def _repeat(api: AdminClient) -> None:
-    """Nobody looks at a pipe: one status after another, until the broker stops answering."""
-    import time
-
-    from rich.console import Console
-
-    console = Console(width=WIDTH)
-    while True:
-        console.print(_drawn(_ask(api)), "")
-        sys.stdout.flush()
-        time.sleep(1.0)
-
-
-def _live(api: AdminClient) -> None:
-    """A broker that stops answering is said so on the screen; the watch goes on."""
-    import time
-
-    from rich.live import Live
-    from rich.text import Text
-
-    with Live(_drawn(_ask(api)), screen=True, auto_refresh=False) as live:
-        while True:
-            time.sleep(1.0)
-            try:
-                live.update(_drawn(_ask(api)), refresh=True)
-            except UnreachableError as error:
-                live.update(Text(error.reason, style="bold red"), refresh=True)
 
 
 def _drawn(known: dict[str, Any]) -> Any:

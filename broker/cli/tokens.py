@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from broker.cli.client import quoted
 from broker.cli.finding import api_options
 from broker.cli.output import confirm, show_json, show_table
 
@@ -81,10 +82,8 @@ def list_(api: AdminClient, *, as_json: bool) -> None:
 @api_options
 def revoke(api: AdminClient, name: str, *, yes: bool, as_json: bool) -> None:
     """Let token NAME in no more, on every host within a second."""
-    from urllib.parse import quote
-
     confirm(f"Revoke token {name}?", yes=yes)
-    done = api.delete(f"tokens/{quote(name, safe='')}")
+    done = api.delete(f"tokens/{quoted(name)}")
     if as_json:
         show_json(done)
     else:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from broker.cli.client import quoted
 from broker.cli.finding import api_options
 from broker.cli.output import confirm, show_json, show_table
 
@@ -26,7 +27,7 @@ def list_waiting(api: AdminClient, employee: str | None, *, as_json: bool) -> No
 
     With an EMPLOYEE (the canonical login name): where that one stands.
     """
-    answer = api.get("waiting" if employee is None else f"waiting/{_quoted(employee)}")
+    answer = api.get("waiting" if employee is None else f"waiting/{quoted(employee)}")
     if as_json:
         show_json(answer)
     elif employee is None:
@@ -45,7 +46,7 @@ def remove(api: AdminClient, employee: str, *, yes: bool, as_json: bool) -> None
     Whoever is still looking at the waiting page gets a new place, at the end of the line.
     """
     confirm(f"Take the place in the waiting room away from {employee}?", yes=yes)
-    answer = api.delete(f"waiting/{_quoted(employee)}")
+    answer = api.delete(f"waiting/{quoted(employee)}")
     if as_json:
         show_json(answer)
     else:
@@ -69,9 +70,3 @@ def _sentence(answer: dict[str, Any]) -> str:
     if answer["state"] == "seated":
         return f"{employee} has a seat of {population}."
     return f"{employee}: {answer['state']}."
-
-
-def _quoted(text: str) -> str:
-    from urllib.parse import quote
-
-    return quote(text, safe="")

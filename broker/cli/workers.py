@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from broker.cli.client import quoted
 from broker.cli.finding import api_options
 from broker.cli.output import confirm, show_json, show_table
 
@@ -74,10 +75,8 @@ def forget(api: AdminClient, worker: str, *, yes: bool, as_json: bool) -> None:
     Only for a host that is certainly down: a worker that still runs would go on spending what is
     then given to others.
     """
-    from urllib.parse import quote
-
     confirm(f"Is {worker} certainly dead? What it holds is given to others.", yes=yes)
-    answer = api.delete(f"workers/{quote(worker, safe='')}")
+    answer = api.delete(f"workers/{quoted(worker)}")
     if as_json:
         show_json(answer)
     else:

@@ -50,7 +50,10 @@ class Voice:
         self.say(f"{error}. The end of {error.log}:\n{tail or '    (it is empty)'}")
 
     def ready(self, known: dict[str, Any], plan: Plan) -> None:
-        self._write(self._out, f"READY {json.dumps(known)}\n")
+        """The READY line is for scripts: on a terminal a thousand names would bury the rest."""
+        with contextlib.suppress(ValueError):  # closed: nobody reads any more
+            if not self._out.isatty():
+                self._write(self._out, f"READY {json.dumps(known)}\n")
         self._write(self._out, welcome(known, plan))
 
     @staticmethod
@@ -66,8 +69,11 @@ def welcome(known: dict[str, Any], plan: Plan) -> str:
     feed_host = apps["feed"].removeprefix("https://").split(":")[0]
     arrive = f"{command_line()} demo arrive 100"
     another = f"; `{command_line()} console` prints another link"
+    raising = f"""
+            {command_line()} capacity raise 6x --open-to everyone --ramp 1.5/10s --reason lockdown
+                                  and then a slow server (above): see the guard act"""
     if plan.state != Path.cwd() / ".demo":
-        another = " and within an hour"
+        another, raising = " and within an hour", ""
         arrive += f" --state {shown(plan.state)}"
     ca = shown(Path(known["ca"]))
     backend = known["backends"]["feed"][0]
@@ -96,7 +102,7 @@ def welcome(known: dict[str, Any], plan: Plan) -> str:
             curl -d '{{"delay_seconds": 2}}' {backend}/oracle
                                   slow it down; {{"mend": true}} ends that
   Operate   {known["console"]}
-            opens the console, once{another}
+            opens the console, once{another}{raising}
             {known["admin"]}   /metrics, /readyz;
             the rest with the token in {shown(plan.environment_file)}
   Logs      {shown(plan.state / "logs")}

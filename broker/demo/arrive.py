@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 THINK_SECONDS = 6.0
 LISTENERS = 0.4
-TRY_AGAIN = 4
+LONGEST_PAUSE = 10.0
+"""Seconds until somebody presses reload again, however often it failed before."""
 PATHS = ("/", "/", "/communities/network", "/communities/dakar", "/communities/sales")
 TROUBLE = (aiohttp.ClientError, OSError, TimeoutError)
 PATIENCE = aiohttp.ClientTimeout(total=30.0)
@@ -46,11 +47,11 @@ def main(
     populations: Sequence[str] = ("managers", "sales"),
     rate: float = 5.0,
     state: Path = Path(".demo"),
-    seconds: float | None = None,
+    seconds: float = 900.0,
 ) -> int:
     """Let ``count`` employees arrive, ``rate`` a second. They stay ``seconds`` after the last one
     came, or until Ctrl-C. Returns the exit code: 1 when any met an error, 2 when the order made no
-    sense."""
+    sense. A server that fails is asked again, as people do, until then."""
     try:
         known = json.loads((state / "ready.json").read_text("utf-8"))
     except (OSError, ValueError):
@@ -73,7 +74,7 @@ def _refuse(sentence: str) -> int:
     return 2
 
 
-async def _run(crowd: Crowd, rate: float, seconds: float | None) -> int:
+async def _run(crowd: Crowd, rate: float, seconds: float) -> int:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -110,7 +111,7 @@ class Crowd:
         self.arrived = self.pages = self.messages = self.most_seated = 0
         self.errors: Counter[str] = Counter()
 
-    async def visit(self, rate: float, seconds: float | None, stopped: asyncio.Event) -> None:
+    async def visit(self, rate: float, seconds: float, stopped: asyncio.Event) -> None:
         """Everybody's whole visit, ended by ``stopped``, or ``seconds`` after the last one learned
         whether there is a seat."""
         async with client(Path(self._known["ca"])) as shared, asyncio.TaskGroup() as tasks:
@@ -153,16 +154,22 @@ class Crowd:
                     await browser.log_out()
 
     async def _work(self, browser: Browser, name: str, answered: asyncio.Event) -> None:
-        """Until the employee is refused, or gives up; the seat may be lost and found on the way."""
+        """Until the employee is refused; the seat may be lost and found on the way."""
         page = await self._enter(browser, name)
+        failures = 0
         while True:
             answered.set()
+            failures = failures + 1 if _is_trouble(page) else 0
             if page.outcome == "seated":
                 with self._counted("seated"):
                     page = await self._browse(browser)
             elif page.outcome == "waiting":
                 with self._counted("waiting"):
                     page = await self._persist(browser.wait_for_a_seat)
+            elif failures:
+                self.errors[f"{page.url} answered {page.status}"] += 1
+                await self._pause(page, failures)
+                page = await self._enter(browser, name)
             elif page.outcome == "login":
                 self.errors["had to log in again"] += 1
                 page = await self._enter(browser, name)
@@ -173,13 +180,20 @@ class Crowd:
                 return
 
     async def _enter(self, browser: Browser, name: str) -> Page:
-        """Log in; a directory that is busy says so on the form, and is asked again later."""
-        for attempt in range(1, TRY_AGAIN + 1):
+        """Log in, unless the session still stands; a directory that is busy says so on the form,
+        and is asked again later."""
+        failures = 0
+        while True:
             page = await self._persist(lambda: browser.log_in(name, self._known["password"]))
             if not (page.status in (429, 503) and page.asks_for_login):
-                break
-            await asyncio.sleep((page.retry_after or 2.0) * (attempt + self._dice.random()))
-        return replace(page, status=401) if page.asks_for_login else page
+                return replace(page, status=401) if page.asks_for_login else page
+            failures += 1
+            await self._pause(page, failures)
+
+    async def _pause(self, page: Page, failures: int) -> None:
+        """As long as the page asks, else longer each time."""
+        pause = (page.retry_after or 2.0) * (failures + self._dice.random())
+        await asyncio.sleep(min(LONGEST_PAUSE, pause))
 
     async def _browse(self, browser: Browser) -> Page:
         """Pages with pauses, until one is not what an employee with a seat gets: that one."""
@@ -250,8 +264,13 @@ class Crowd:
         return "\n".join(lines)
 
 
-async def _unless(stopped: asyncio.Event, seconds: float | None) -> None:
-    """Sleep so long (None: for ever), or until ``stopped``."""
+def _is_trouble(page: Page) -> bool:
+    """What goes away by itself: a server, or the broker before it, that fails."""
+    return page.outcome == "failed" and page.status >= 500
+
+
+async def _unless(stopped: asyncio.Event, seconds: float) -> None:
+    """Sleep so long, or until ``stopped``."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await stopped.wait()

@@ -28,6 +28,7 @@ NAVIGATION = {
 _OUTCOMES: dict[int, Outcome] = {503: "waiting", 403: "refused"}
 _INPUT = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
 _FORM = re.compile(r'<form method="post" action="([^"]*)"')
+_POLL = re.compile(r'<div id="wait" data-poll="(\d+)"')
 _ASSET = re.compile(r'(?:src|href)="(/(?:static|photos|avatars)/[^"]+)"')
 
 
@@ -49,6 +50,11 @@ class Page:
         if self.status == 200:
             return "login" if self.asks_for_login else "seated"
         return _OUTCOMES.get(self.status, "failed")
+
+    def poll_seconds(self) -> float | None:
+        """When a waiting page asks to be asked again; else what Retry-After said."""
+        found = _POLL.search(self.text)
+        return float(found[1]) if found else self.retry_after
 
     def hidden(self) -> dict[str, str]:
         """The hidden inputs of its form."""

@@ -41,6 +41,10 @@ class BrowserParty(Protocol):
 
     def body(self, piece: bytes, last: bool) -> None: ...
 
+    def passed(self, piece: memoryview) -> None:
+        """Bytes of a tunnel, good only during the call."""
+        ...
+
     def body_broken(self, error: ProtocolViolation) -> None: ...
 
     def body_slow(self) -> None: ...
@@ -126,7 +130,8 @@ class BrowserConnection(Connection):
         self.speak_for(self.peer)
         trusted = self.listener.trusted_proxies
         self.behind_proxy = bool(trusted) and is_trusted(self.peer, trusted)
-        self._tls = transport.get_extra_info("ssl_object") is not None
+        # What has a place comes from a doorstep, through which alone TLS comes.
+        self._tls = place is not None and transport.get_extra_info("ssl_object") is not None
         self.keep_little()
         if self._place is None:
             self._place = ground.place(self.peer)
@@ -140,15 +145,15 @@ class BrowserConnection(Connection):
         return self.ground.view
 
     def buffer_updated(self, nbytes: int) -> None:
-        data = self.ground.view[:nbytes].tobytes()
+        piece = self.ground.view[:nbytes]
         phase = self.phase
         if phase == HEAD and self._pending is None:
-            self._read_head(data)
+            self._read_head(piece.tobytes())
         elif phase == TUNNEL:
             if self.party is not None:
-                self.party.body(data, False)
+                self.party.passed(piece)
         else:
-            self._take(phase, data)
+            self._take(phase, piece.tobytes())
 
     def eof_received(self) -> bool:
         self.was_half_closed = True
@@ -413,7 +418,7 @@ class BrowserConnection(Connection):
             self._give(bytes(early), last=False)
         self.let_read(PIPELINED)
 
-    def finished(self, reusable: bool, body_done: bool) -> None:
+    def finished(self, reusable: bool, body_done: bool, now: float) -> None:
         """The exchange has ended and everything for the browser is written."""
         self.party = None
         if self.phase == CLOSED:
@@ -430,9 +435,9 @@ class BrowserConnection(Connection):
         if self._stopped:
             self.let_read(PRESSURE | EARLY)
         if self._pending is None:
-            ground.deadlines.watch(self, ground.clock() + ground.rest)
+            ground.deadlines.watch(self, now + ground.rest)
         else:
-            ground.deadlines.watch(self, ground.clock() + ground.door.head_timeout)
+            ground.deadlines.watch(self, now + ground.door.head_timeout)
             asyncio.get_running_loop().call_soon(self._go_on)
 
     def _go_on(self) -> None:
@@ -476,8 +481,7 @@ class BrowserConnection(Connection):
             self._pending = None
             self.ground.deadlines.watch(self, self.ground.clock() + self.ground.door.stall_timeout)
             self._full = True
-            self.flush()
-            self.transport.close()
+            self.close_when_sent()
 
     def abort(self, *, reset: bool = False) -> None:
         """Close at once. ``reset``: so that an end cannot be taken for a clean one."""

@@ -39,9 +39,13 @@ class Deadlines:
             self._place(item, due)
 
     def _place(self, item: Watched, due: float) -> None:
-        self.forget(item)
+        if item.slot != NO_SLOT:
+            self.forget(item)
         item.slot = slot = max(int(due / TICK) + 1, self._next)
-        self._slots.setdefault(slot, {})[item] = None
+        items = self._slots.get(slot)
+        if items is None:
+            items = self._slots[slot] = {}
+        items[item] = None
 
     def forget(self, item: Watched) -> None:
         """The item has ended: nothing here keeps it alive."""

@@ -43,13 +43,11 @@ class Place:
 
     __slots__ = ("_among", "_taken", "address")
 
-    def __init__(self, taken: dict[str, int], address: str) -> None:
+    def __init__(self, taken: dict[str, int], address: str, among: str = "") -> None:
+        """``among``: what ``counted_as`` says of ``address``, if that is known."""
         self._taken: dict[str, int] | None = taken
-        self._sit(taken, address)
-
-    def _sit(self, taken: dict[str, int], address: str) -> None:
         self.address = address
-        self._among = among = counted_as(address)
+        self._among = among = among or counted_as(address)
         taken[among] = taken.get(among, 0) + 1
 
     def leave(self) -> None:
@@ -68,7 +66,9 @@ class Place:
         if taken is not None:
             self.leave()
             self._taken = taken
-            self._sit(taken, address)
+            self.address = address
+            self._among = among = counted_as(address)
+            taken[among] = taken.get(among, 0) + 1
 
 
 def counted_as(address: str) -> str:

@@ -129,23 +129,23 @@ class Ground:
     def place(self, address: str) -> Place | None:
         """A place for one more connection of this address (empty: a Unix socket, no limit); None,
         counted as refused, when it has all of its places or the gateway is draining."""
-        if address and self._has_all(address):
+        among = counted_as(address)
+        if address and self._has_all(among):
             self.traffic.refused["per_address"] += 1
             return None
-        return None if self.draining else Place(self._by_address, address)
+        return None if self.draining else Place(self._by_address, address, among)
 
     def move(self, place: Place, address: str) -> bool:
         """The connection turns out to be of this address; False, counted as refused, when that has
         all of its places."""
-        if self._has_all(address):
+        if self._has_all(counted_as(address)):
             self.traffic.refused["per_address"] += 1
             return False
         place.move(address)
         return True
 
-    def _has_all(self, address: str) -> bool:
-        taken = self._by_address.get(counted_as(address), 0)
-        return taken >= self.door.connections_per_address
+    def _has_all(self, among: str) -> bool:
+        return self._by_address.get(among, 0) >= self.door.connections_per_address
 
     def date(self) -> bytes:
         """For the Date of our own answers (RFC 9110 6.6.1)."""

@@ -240,6 +240,9 @@ class Exchange:
             now = self.ground.clock()
             self.ground.deadlines.watch(connection, now + self.pool.deadlines.first_byte)
 
+    def passed(self, piece: memoryview) -> None:
+        """Cannot be: only a tunnel is passed bytes as they come."""
+
     def _cannot_repeat(self) -> None:
         self.repeatable = False
         self.said = None
@@ -254,12 +257,12 @@ class Exchange:
 
     # --- from the server
 
-    def server_data(self, data: bytes) -> None:
+    def server_data(self, data: memoryview) -> None:
         try:
             if self.state == STREAMING:
-                self._more(data)
+                self._more(data.tobytes())
             else:
-                self._heads(data)
+                self._heads(data.tobytes())
         except ProtocolViolation:
             if self.server is not None:
                 self.server.failed()
@@ -325,18 +328,37 @@ class Exchange:
             self.server.standing.succeeded()
         self.status = head.status
         since = self.admitted_at or self.began_at  # waiting for a grant is not the server's doing
-        self.pool.traffic.answered(head.status, self.ground.clock() - since)
+        now = self.ground.clock()
+        self.pool.traffic.answered(head.status, now - since)
         self.keep = keep = self.keep and self.body_done and not self.ground.draining
-        lines = [head.start, *head.lines]
-        if not head.dated:  # RFC 9110 6.6.1
-            lines.append(b"Date: " + self.ground.date())
         self.keep_server = head.keep_alive
-        if (
+        added = (
             self.renewal is not None
             or head.own_cookies is not None
             or self.ticket_cookie is not None
-            or self.browser.listener.hsts
+        )
+        hsts = self.browser.listener.hsts
+        if (
+            head.whole is not None
+            and head.length == len(data) < LARGE
+            and keep
+            and not added
+            and self.head.fields.minor
+            and self.method != b"HEAD"
         ):
+            # Nothing of this one's to add, and the body is all here: nearly every small answer.
+            self.framing = BY_LENGTH
+            self.sent += len(data)
+            start = head.whole
+            if hsts:
+                start = b"%bStrict-Transport-Security: max-age=%d\r\n\r\n" % (start[:-2], hsts)
+            self.browser.write(start + data)
+            self._complete(now)
+            return
+        lines = [head.start, *head.lines]
+        if not head.dated:  # RFC 9110 6.6.1
+            lines.append(b"Date: " + self.ground.date())
+        if added or hsts:
             self._own_lines(head, lines)
         complete = False
         body: bytes | memoryview = b""
@@ -385,7 +407,7 @@ class Exchange:
             self.browser.write(b"\r\n".join(lines))
             self.browser.write(body)
         if complete:
-            self._complete()
+            self._complete(now)
             return
         self.journey.move(self, STREAMING)
         if self.browser.is_full:
@@ -426,7 +448,7 @@ class Exchange:
         if data:
             self.browser.write(data)
         if complete:
-            self._complete()
+            self._complete(self.ground.clock())
         elif not self.browser.is_full:
             self._watch_server()
 
@@ -469,13 +491,13 @@ class Exchange:
 
     # --- ends
 
-    def _complete(self) -> None:
+    def _complete(self, now: float) -> None:
         """The response is whole."""
         connection = self.connection
         if connection is not None and self.keep_server and self.body_done:
             self.connection = None
-            connection.keep(self.ground.clock())
-        self._end("ok")
+            connection.keep(now)
+        self._end("ok", now)
 
     def server_gone(self, error: Exception | None) -> None:
         connection, self.connection = self.connection, None
@@ -606,6 +628,9 @@ class Exchange:
     def reply(self, response: bytes, status: int, outcome: str) -> None:
         """Send a whole response of ours and end."""
         self.status = status
+        if hsts := self.browser.listener.hsts:  # also where no server has its say (RFC 6797 7.1)
+            start, _, rest = response.partition(b"\r\n")
+            response = b"%b\r\nStrict-Transport-Security: max-age=%d\r\n%b" % (start, hsts, rest)
         self.sent = len(response)
         if self.connection is not None:
             self.connection.drop()
@@ -622,8 +647,9 @@ class Exchange:
         browser.abort(reset=unframed)
         self._end(outcome)
 
-    def _end(self, outcome: str) -> None:
-        """Release everything, once."""
+    def _end(self, outcome: str, now: float = 0.0) -> None:
+        """Release everything, once. ``now``: a clock reading of this very moment, if there is
+        one."""
         if self.state == ENDED:
             return
         if self.session is not None:
@@ -635,26 +661,26 @@ class Exchange:
         if self.connection is not None:
             self.connection.drop()
             self.connection = None
-        self.release(outcome)
+        now = now or self.ground.clock()
+        self.release(outcome, now)
         browser = self.browser
         if browser.party is self:
-            browser.finished(self.keep, self.body_done)
+            browser.finished(self.keep, self.body_done, now)
 
     def end_tunnel(self, outcome: str) -> bool:
         """The tunnel that took over has ended; False if it had ended before."""
         if self.state != TUNNEL:
             return False
         self.journey.move(self, ENDED)
-        self.release(outcome)
+        self.release(outcome, self.ground.clock())
         return True
 
-    def release(self, outcome: str) -> None:
+    def release(self, outcome: str, now: float) -> None:
         """Step 6: the place at the server, the grant, the numbers, the line in the log."""
         server, pool, person, ground = self.server, self.pool, self.person, self.ground
         if server is not None:
             self.server = None
             server.in_flight -= 1
-        now = ground.clock()
         if self.hold is not None:
             self.hold.release()
             self.hold = None

@@ -33,7 +33,8 @@ KEEPALIVE = (
 class Tunnel:
     """Takes over both connections of an exchange; the exchange keeps what must be released."""
 
-    __slots__ = ("_activity", "_browser", "_clock", "_exchange", "_last_byte", "_oldest", "_server")
+    __slots__ = ("_active", "_browser", "_browser_descriptor", "_clock", "_exchange", "_last_byte",
+                 "_oldest", "_server", "_server_descriptor")  # fmt: skip
 
     def __init__(self, exchange: Exchange, oldest: float) -> None:
         """``oldest``: the moment at which the tunnel is closed whatever happens on it."""
@@ -42,7 +43,9 @@ class Tunnel:
         self._browser: BrowserConnection = exchange.browser
         self._server: ServerConnection | None = exchange.connection
         self._clock = exchange.ground.clock
-        self._activity = exchange.activity
+        self._active = exchange.person if exchange.activity else None
+        self._browser_descriptor = exchange.browser.descriptor()
+        self._server_descriptor = exchange.connection.descriptor()
         self._oldest = oldest
         self._last_byte = self._clock()
 
@@ -74,19 +77,23 @@ class Tunnel:
     # --- bytes
 
     def body(self, piece: bytes, last: bool) -> None:
-        """From the browser."""
-        exchange = self._exchange
-        exchange.received += len(piece)
-        self._last_byte = now = self._clock()
-        if self._activity and exchange.person is not None:
-            exchange.person.last_active = now
-        if self._server is not None and not self._server.closed:
-            self._server.write(piece)
+        """What the browser sent before it could know of the tunnel."""
+        self.passed(memoryview(piece))
 
-    def server_data(self, data: bytes) -> None:
+    def passed(self, piece: memoryview) -> None:
+        """From the browser."""
+        self._exchange.received += len(piece)
+        self._last_byte = now = self._clock()
+        if self._active is not None:
+            self._active.last_active = now
+        server = self._server
+        if server is not None and not server.closed:
+            server.pass_on(piece, self._server_descriptor)
+
+    def server_data(self, data: memoryview) -> None:
         self._exchange.sent += len(data)
         self._last_byte = self._clock()
-        self._browser.write(data)
+        self._browser.pass_on(data, self._browser_descriptor)
 
     def browser_full(self) -> None:
         if self._server is not None:

@@ -35,7 +35,9 @@ _log = logging.getLogger(__name__)
 class Party(Protocol):
     """Who uses a server connection: an exchange, then perhaps a tunnel."""
 
-    def server_data(self, data: bytes) -> None: ...
+    def server_data(self, data: memoryview) -> None:
+        """Good only during the call: who keeps bytes copies them."""
+        ...
 
     def server_gone(self, error: Exception | None) -> None:
         """The connection is closed; ``error`` is None when its peer ended it in an orderly way."""
@@ -88,7 +90,7 @@ class ServerConnection(Connection):
         if party is None:  # nobody asked for anything: it cannot be trusted any more
             self.drop()
         else:
-            party.server_data(self.ground.view[:nbytes].tobytes())
+            party.server_data(self.ground.view[:nbytes])
 
     def eof_received(self) -> bool:
         self.closed = True

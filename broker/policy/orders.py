@@ -133,10 +133,10 @@ def scope_to_steer(capacity: Capacity, pool: str | None) -> str:
 
 def in_words(capacity: Capacity) -> str:
     """What is in force, in one line: for the audit trail."""
-    parts = [f"{site_scale(capacity):g}x, open to {', '.join(admitted_populations(capacity))}"]
+    parts = [f"{site_scale(capacity):.3g}x, open to {', '.join(admitted_populations(capacity))}"]
     if capacity.level is not None:
         parts.append(f"level {capacity.level.level}")
-    parts += [f"pool {pool} {each.ramp.scale:g}x" for pool, each in capacity.pools.items()]
+    parts += [f"pool {pool} {each.ramp.scale:.3g}x" for pool, each in capacity.pools.items()]
     return "; ".join(parts)
 
 

@@ -70,7 +70,7 @@ class Answer:
 
 def answer(pool: str, steps: Sequence[Step], base: float | None = None) -> Answer:
     """``steps`` in the order of time."""
-    busy = [step for step in steps if step.in_flight >= ALONE and step.ended >= EXCHANGES]
+    busy = [step for step in steps if tells(step)]
     good = [step for step in busy if step.error_share <= ERRORS]
     points = tuple((step.in_flight, step.per_second) for step in good)
     errors_from = _errors_from(busy)
@@ -98,6 +98,11 @@ def _tightness(each: Answer) -> tuple[bool, bool, float]:
     scale = each.safe_scale
     early = each.safe / each.measured_to if each.measured_to else math.inf
     return not each.answered, scale is None, early if scale is None else scale
+
+
+def tells(step: Step) -> bool:
+    """Whether an interval says anything of how exchanges get into each other's way."""
+    return step.in_flight >= ALONE and step.ended >= EXCHANGES
 
 
 def levels(loads: Sequence[float]) -> list[float]:

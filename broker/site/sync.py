@@ -209,7 +209,7 @@ class Sync:
             person = self._to_touch.popleft()
             active = person.seat_until > 0.0 and person.last_active > person.touched_at
             due_again = active and now - person.touched_at >= TOUCH_EVERY
-            if due_again or any(session.streams for session in person.sessions):
+            if due_again or person.in_flight:
                 due.append(person)
         return due
 
@@ -292,8 +292,13 @@ class Sync:
         people = self._sessions.people()
         await self._ledger.put_back(self._room.former_tickets(people))
         self._room.put_back(people)
-        if self.limits is not None and await self._ledger.limits() is None:
+        if self.limits is None:
+            return
+        # None, or older ones than were in force here: a lowered limit must not be forgotten either.
+        present = await self._ledger.limits()
+        number = 0 if present is None else present.number
+        if number < self.limits.number:
             try:
-                await self._ledger.publish(self.limits, if_match=0)
+                await self._ledger.publish(self.limits, if_match=number)
             except Stale:
                 _log.info("another worker wrote the limits back first")

@@ -181,6 +181,14 @@ WAIT_ESTIMATE_KEPT = Metric(
     "counter",
     merge="max",
 )
+WAIT_ESTIMATE = Metric(
+    "broker_wait_estimate_seconds",
+    "How long somebody who comes now is told to wait at most (p90), by population;"
+    " absent while nobody waits, and while nobody can say.",
+    "gauge",
+    ("population",),
+    "max",
+)
 CAPACITY_SCALE = Metric(
     "broker_capacity_scale",
     "Factor on the configured base that is in force (1: as configured).",
@@ -194,6 +202,13 @@ GUARD_STATE = Metric(
     merge="max",
 )
 
+CAPACITY_ENDS = Metric(
+    "broker_capacity_ends_timestamp_seconds",
+    "When what is in force for level, site or a pool ends by itself; absent without an end.",
+    "gauge",
+    ("scope",),
+    "max",
+)
 CLOCK_SKEW = Metric(
     "broker_clock_skew_seconds",
     "Difference between this host's civil time and Redis'; above 5 s no raise ends by itself.",

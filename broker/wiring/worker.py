@@ -281,12 +281,20 @@ class _Worker:
             },
         )
         exposition.expose(names.CERTIFICATE_EXPIRES, self._expiries)
+        exposition.expose(names.WAIT_ESTIMATE, self._longest_told)
         exposition.expose(names.CLOCK_SKEW, lambda: {(): self._steward.skew})
         exposition.expose(names.LEDGER_UP, lambda: {(): float(sync.up)})
         exposition.expose(names.LEDGER_EPOCH_CHANGES, lambda: {(): sync.epoch_changes})
         exposition.expose(names.SESSIONS_CACHED, lambda: {(): float(len(self._sessions.records()))})
         exposition.expose(names.ACCESS_LOG_DROPPED, lambda: {(): self._access_log.dropped})
         return exposition
+
+    def _longest_told(self) -> dict[tuple[str, ...], float]:
+        return {
+            (population,): float(told.p90)
+            for population, told in self._room.estimates().items()
+            if told is not None
+        }
 
     def _expiries(self) -> dict[tuple[str, ...], float]:
         """Of two certificates with the same name, the one that ends first."""

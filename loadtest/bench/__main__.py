@@ -25,10 +25,12 @@ from loadtest.bench.peers import Missing
 def main() -> int:
     cases = load()
     parser = argparse.ArgumentParser(prog="python -m loadtest.bench", description=__doc__)
-    parser.add_argument("--cases", default="", help=f"all when left out, or of: {', '.join(cases)}")
+    usual = [name for name, case in cases.items() if not case.only_named]
+    told = f"of: {', '.join(cases)}; without it {', '.join(usual)}"
+    parser.add_argument("--cases", default="", help=told)
     parser.add_argument("--output", type=Path, default=Path("bench.json"))
     options = parser.parse_args()
-    wanted = [name for name in options.cases.replace(" ", ",").split(",") if name] or list(cases)
+    wanted = [name for name in options.cases.replace(" ", ",").split(",") if name] or usual
     unknown = [name for name in wanted if name not in cases]
     if unknown:
         parser.error(f"no such case: {', '.join(unknown)}; there are: {', '.join(cases)}")

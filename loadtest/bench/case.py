@@ -48,7 +48,8 @@ Alone = list[float]
 @dataclass(frozen=True, slots=True)
 class Case:
     """``must`` and ``aim``: with peers, how many times a peer's ``metric`` the broker's may be;
-    without, the largest value (None: there is none). ``order``: place in the run and the table."""
+    without, the largest value (None: there is none). ``order``: place in the run and the table.
+    ``only_named``: it takes long and has no must, so it runs only when it is asked for by name."""
 
     name: str
     unit: str
@@ -57,6 +58,7 @@ class Case:
     run: Callable[[Bench], Versus | Alone]
     metric: str = "cpu_us"
     order: int = 100
+    only_named: bool = False
 
 
 class Bench:

@@ -70,7 +70,8 @@ class Load:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to ask for. ``upload``: bytes of body to POST; ``close``: a new connection for each
-    request; ``per``: what one request counts as (MiB, ...); ``script``: more Lua for wrk."""
+    request; ``per``: what one request counts as (MiB, ...); ``script``: more Lua for wrk, run by
+    each of ``threads``."""
 
     path: str = "/"
     connections: int = 32
@@ -78,6 +79,7 @@ class Plan:
     close: bool = False
     per: float = 1.0
     script: str = ""
+    threads: int = 1
 
 
 def run(url: str, headers: dict[str, str], plan: Plan, seconds: int, folder: Path) -> Load:
@@ -85,7 +87,14 @@ def run(url: str, headers: dict[str, str], plan: Plan, seconds: int, folder: Pat
     script = folder / "wrk.lua"
     upload = UPLOAD % plan.upload if plan.upload else ""
     script.write_text(REPORT + upload + plan.script)
-    command = ["wrk", "-t1", f"-c{plan.connections}", f"-d{seconds}s", "-s", str(script)]
+    command = [
+        "wrk",
+        f"-t{plan.threads}",
+        f"-c{plan.connections}",
+        f"-d{seconds}s",
+        "-s",
+        str(script),
+    ]
     for name, value in headers.items():
         command += ["-H", f"{name}: {value}"]
     if plan.close:

@@ -57,6 +57,9 @@ class _Socket:
     def setsockopt(self, *_: object) -> None:
         self.lingers = False
 
+    def fileno(self) -> int:
+        return -1  # what a tunnel passes on goes through the transport
+
 
 class Transport:
     """What a protocol writes to, and where it is fed from. ``ended``: no more bytes will come out;

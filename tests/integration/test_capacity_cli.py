@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +127,10 @@ async def test_a_raise_shows_what_it_will_do_and_is_in_force(broker: Run, ledger
         ("raised", "lockdown", "admin token"),
         ("lowered", "back", "admin token"),
     ]
+    code, out = await broker("capacity", "history")
+    did, capacity = out.splitlines()[-2:]
+    assert re.fullmatch(r"3  [-\d]{10} [:\d]{8}Z  admin token lowered site: back", did)
+    assert capacity == "     6x, open to managers, sales, everyone -> 1x, open to managers, sales"
     assert entries[-1]["before"] == "6x, open to managers, sales, everyone"
     assert entries[-1]["after"] == "1x, open to managers, sales"
 
@@ -143,6 +148,8 @@ async def test_a_ramp_is_held_resumed_and_replaced_by_a_level(broker: Run, ledge
     code, out = await broker("capacity", "resume", "--json")
     assert code == 0
     assert json.loads(out)["after"]["raises"]["site"]["ramp"]["state"] == "climbing"
+    code, out = await broker("audit")
+    assert out.splitlines()[-1] == "     1.5x, open to managers, sales"  # as it was
     await broker("capacity", "lower", *WHY, "--yes")
     code, out = await broker("capacity", "level", "crisis", *NOW, "--yes", "--json")
     assert code == 0, out

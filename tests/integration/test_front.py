@@ -1,4 +1,6 @@
-"""The committed HTTP/2 front: a real nginx before a whole broker, as browsers speak to it."""
+"""The committed HTTP/2 fronts: a real nginx, a real Caddy before a whole broker, as browsers speak
+to them.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,12 @@ from tests.support.running_demo import free_ports
 from tests.support.tls_backend import Pki
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractContextManager
 
-FRONT = Path(__file__).parents[2] / "config" / "front" / "nginx.conf"
+FRONT = Path(__file__).parents[2] / "config" / "front"
 STREAMS = 12
-CLIENT = "127.0.0.9"  # nginx reaches the broker from another address
+CLIENT = "127.0.0.9"  # the front reaches the broker from another address
 
 
 def needed(program: str) -> str:
@@ -97,7 +100,7 @@ def nginx(folder: Path, pki: Pki, broker: int) -> Iterator[int]:
     program = needed("nginx")
     port, redirecting = free_ports()
     certificate, key = pki.issue("localhost", "one.test")
-    text = FRONT.read_text("utf-8")
+    text = (FRONT / "nginx.conf").read_text("utf-8")
     for old, new in (
         ("server 127.0.0.1:8080;", f"server 127.0.0.1:{broker};"),
         ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
@@ -119,27 +122,59 @@ def nginx(folder: Path, pki: Pki, broker: int) -> Iterator[int]:
         f"daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log warn;\n"
         f"events {{}}\nhttp {{ access_log off; {temporary}\ninclude {folder}/broker.conf; }}\n"
     )
-    process = subprocess.Popen(
-        [program, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(main)]
-    )
+    command = [program, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(main)]
+    with running(command, folder / "error.log", port):
+        yield port
+
+
+@contextlib.contextmanager
+def caddy(folder: Path, pki: Pki, broker: int) -> Iterator[int]:
+    """As nginx. Its own files stay in the folder."""
+    program = needed("caddy")
+    port, redirecting = free_ports()
+    certificate, key = pki.issue("localhost", "one.test")
+    text = (FRONT / "Caddyfile").read_text("utf-8")
+    for old, new in (
+        ("reverse_proxy 127.0.0.1:8080 {", f"reverse_proxy 127.0.0.1:{broker} {{"),
+        ("https://:443 {", f"https://:{port} {{"),
+        ("http://:80 {", f"http://:{redirecting} {{"),
+        ("tls /etc/caddy/tls/example.com.pem /etc/caddy/tls/example.com.key",
+         f"bind 127.0.0.1 ::1\n\ttls {certificate} {key}"),
+    ):  # fmt: skip
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    (folder / "Caddyfile").write_text(text)
+    command = [program, "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
+    with running(command, folder / "error.log", port, HOME=str(folder)):
+        yield port
+
+
+@contextlib.contextmanager
+def running(command: list[str], log: Path, port: int, **environment: str) -> Iterator[None]:
+    """Until it listens, and from then on."""
+    with log.open("ab") as out:
+        process = subprocess.Popen(command, env={**os.environ, **environment}, stderr=out)
     try:
         ends = time.monotonic() + 20
         while True:
-            assert process.poll() is None, (folder / "error.log").read_text()
+            assert process.poll() is None, log.read_text()
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                 break
             assert time.monotonic() < ends
             time.sleep(0.02)
-        yield port
+        yield
     finally:
         process.terminate()
         process.wait(20)
 
 
-async def test_http2_streams_uploads_and_websockets(tmp_path: Path) -> None:
+@pytest.mark.parametrize("front_of", [nginx, caddy])
+async def test_http2_streams_uploads_and_websockets(
+    tmp_path: Path, front_of: Callable[[Path, Pki, int], AbstractContextManager[int]]
+) -> None:
     curl = needed("curl")
     pki = Pki(tmp_path / "pki")
-    folder = tmp_path / "nginx"
+    folder = tmp_path / "front"
     folder.mkdir()
     app = App()
     port, _ = free_ports()
@@ -152,7 +187,7 @@ async def test_http2_streams_uploads_and_websockets(tmp_path: Path) -> None:
             running_broker(
                 pools, listeners=listeners, door={"connections_per_address": 60000}
             ) as broker,
-            nginx(folder, pki, port) as front,
+            front_of(folder, pki, port) as front,
         ):
             cookie = await broker.cookie("one", "ada")
             address = f"https://one.test:{front}"

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
-import re
-import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
+import msgspec
 import pytest
 import yaml
 
+from broker.cli.client import AdminClient
 from broker.demo.loopback import client
 from dashboards.generate import texts
-from tests.support.promql import filled_in
-from tests.support.running_demo import RunningDemo, command, free_ports, running_demo
+from loadtest.pictures import panels, shrink
+from loadtest.pictures.prometheus import NoPrometheus, Prometheus, filled_in, prometheus
+from loadtest.pictures.shots import NoChromium, Photographer, chromium
+from loadtest.site import Site
+from tests.support.running_demo import RunningDemo, command, running_demo
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
 RULES = Path(__file__).parents[2] / "dashboards" / "rules"
 PATIENCE = 60.0
@@ -49,61 +50,19 @@ def demo() -> Iterator[RunningDemo]:
             crowd.wait(20)
 
 
-@dataclass
-class Prometheus:
-    url: str
-    session: aiohttp.ClientSession
-
-    async def ask(self, path: str, **query: str) -> Any:
-        async with self.session.get(f"{self.url}/api/v1/{path}", params=query) as answer:
-            told = await answer.json()
-        assert told["status"] == "success", (query, told)
-        return told["data"]
-
-
 @pytest.fixture
-async def prometheus(demo: RunningDemo, tmp_path: Path) -> AsyncIterator[Prometheus]:
-    program = shutil.which("prometheus")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("prometheus is missing: apt-get install prometheus")
-        pytest.skip("prometheus is missing: apt-get install prometheus")
-    for path in RULES.glob("*.yml"):
-        # Each second instead of each half minute: nobody waits for a first round.
-        text = re.sub(r"interval: \d+s", "interval: 1s", path.read_text("utf-8"))
-        (tmp_path / path.name).write_text(text, "utf-8")
-    admin = demo.known["admin"].removeprefix("http://")
-    configuration = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(tmp_path / "*.yml")],
-        "scrape_configs": [{"job_name": "broker", "static_configs": [{"targets": [admin]}]}],
-    }
-    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(configuration), "utf-8")
-    (port,) = free_ports(1)
-    with (tmp_path / "log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            program,
-            f"--config.file={tmp_path / 'prometheus.yaml'}",
-            f"--storage.tsdb.path={tmp_path / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-            stdout=log,
-            stderr=log,
-        )
+def source(demo: RunningDemo, tmp_path: Path) -> Iterator[Prometheus]:
     try:
-        async with aiohttp.ClientSession() as session:
-            found = Prometheus(f"http://127.0.0.1:{port}", session)
-            async with asyncio.timeout(PATIENCE):
-                while True:
-                    assert process.returncode is None, (tmp_path / "log").read_text()
-                    with contextlib.suppress(aiohttp.ClientError):
-                        async with session.get(f"{found.url}/-/ready") as answer:
-                            if answer.status == 200:
-                                break
-                    await asyncio.sleep(0.05)
-            yield found
-    finally:
-        process.terminate()
-        await process.wait()
+        with prometheus(tmp_path, demo.known["admin"]) as running:
+            yield running
+    except NoPrometheus as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+
+
+async def ask(source: Prometheus, path: str, **query: str) -> Any:
+    return await asyncio.to_thread(source.ask, path, **query)
 
 
 def panel_queries() -> set[str]:
@@ -116,7 +75,7 @@ def panel_queries() -> set[str]:
     }
 
 
-async def test_every_panel_shows_something(prometheus: Prometheus, demo: RunningDemo) -> None:
+async def test_every_panel_shows_something(source: Prometheus, demo: RunningDemo) -> None:
     empty = panel_queries()
     assert len(empty) > 30
     try:
@@ -127,17 +86,17 @@ async def test_every_panel_shows_something(prometheus: Prometheus, demo: Running
                 async with stranger.get(demo.known["home"], headers=elsewhere) as answer:
                     assert answer.status == 400
                 for query in sorted(empty):
-                    if (await prometheus.ask("query", query=query))["result"]:
+                    if (await ask(source, "query", query=query))["result"]:
                         empty.discard(query)
                 await asyncio.sleep(0.2)
     except TimeoutError:
         pytest.fail("no data for:\n" + "\n".join(sorted(empty)))
 
 
-async def test_every_rule_runs_without_a_fault(prometheus: Prometheus) -> None:
+async def test_every_rule_runs_without_a_fault(source: Prometheus) -> None:
     async with asyncio.timeout(PATIENCE):
         while True:
-            groups = (await prometheus.ask("rules"))["groups"]
+            groups = (await ask(source, "rules"))["groups"]
             rules = [rule for group in groups for rule in group["rules"]]
             if rules and all(rule["health"] != "unknown" for rule in rules):
                 break
@@ -148,7 +107,7 @@ async def test_every_rule_runs_without_a_fault(prometheus: Prometheus) -> None:
     assert len(rules) == sum(len(group["rules"]) for one in written for group in one["groups"])
 
 
-async def test_a_full_house_with_people_waiting_is_seen(prometheus: Prometheus) -> None:
+async def test_a_full_house_with_people_waiting_is_seen(source: Prometheus) -> None:
     async with asyncio.timeout(PATIENCE):
         for query, least in (
             ("sum(max by (population) (broker_seats_occupied))", 20),
@@ -156,7 +115,46 @@ async def test_a_full_house_with_people_waiting_is_seen(prometheus: Prometheus) 
             ("site:broker_seats_used:ratio", 1),
         ):
             while True:
-                result = (await prometheus.ask("query", query=query))["result"]
+                result = (await ask(source, "query", query=query))["result"]
                 if result and float(result[0]["value"][1]) >= least:
                     break
                 await asyncio.sleep(0.2)
+
+
+def test_the_dashboards_are_drawn_and_small(source: Prometheus, tmp_path: Path) -> None:
+    """What make pictures does after a run of minutes, here of the last ten seconds."""
+    end = time.time()
+    boards = [json.loads(text) for text in texts().values()]
+    sizes = [
+        shrink.write(panels.draw(board, source, end - 10, end), tmp_path / f"{number}.png")
+        for number, board in enumerate(boards)
+    ]
+    assert min(sizes) > 10_000, "more than an empty page"
+
+
+def without_the_last(demo: RunningDemo, count: int) -> Site:
+    site = msgspec.convert(demo.known, Site)
+    people = site.accounts[site.mobile[-1]]
+    kept = {site.mobile[-1]: people[: len(people) - count]}
+    return msgspec.structs.replace(site, accounts={**site.accounts, **kept})
+
+
+def test_pages_are_photographed_on_a_full_house(demo: RunningDemo, tmp_path: Path) -> None:
+    try:
+        with chromium() as browser:
+            # Some of the last are among those who came: who finds a place in the queue is none.
+            for left_out in range(20):
+                site = without_the_last(demo, left_out)
+                photographer = Photographer(browser, site)
+                waiting = photographer.waiting(site.mobile[-1])
+                if waiting is not None:
+                    break
+            assert waiting is not None
+            link = AdminClient(site.admin, site.admin_token).post("console-links", {})["url"]
+            pictures = [photographer.login(), waiting, photographer.console(link)]
+    except NoChromium as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    for number, picture in enumerate(pictures):
+        assert shrink.write(picture, tmp_path / f"{number}.png") > 10_000

@@ -1,4 +1,5 @@
-"""A place in the waiting room outlives what breaks: workers that are killed, a Redis that forgets.
+"""A place in the waiting room outlives what breaks: workers that are killed, a Redis that forgets,
+a primary that dies.
 
 Real processes, two workers, a real Redis. Browsers keep their cookies and open a new connection for
 each poll, so that any worker may answer.
@@ -16,11 +17,17 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from broker.errors import LedgerAway
+from broker.ledger.redis_ledger import RedisLedger
 from tests.support.backends import answering, serving
+from tests.support.redis_nodes import SentinelSite
 from tests.support.running_broker import SITE, TOKEN, RunningBroker, running_broker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from broker.ledger.port import Usage
+    from tests.support.redis_server import RedisServer
 
 PATIENCE = 60.0  # seconds, on a busy machine
 
@@ -148,6 +155,71 @@ async def test_what_only_the_browser_still_knows_is_put_back_once(broker: Runnin
     again.cookies["__Host-broker-ticket"] = kept["__Host-broker-ticket"]
     assert (await again.ask())[0] == 503
     await again.until("waiting", 3)  # not a second time
+
+
+@pytest.fixture
+async def guarded(redis_server: RedisServer) -> AsyncIterator[SentinelSite]:
+    """A primary, two replicas and a Sentinel: it goes on without its primary."""
+    site = SentinelSite(replicas=2)
+    try:
+        await site.start()
+        yield site
+    finally:
+        site.close()
+
+
+async def test_a_primary_that_dies_costs_nobody_a_place_or_a_seat(
+    guarded: SentinelSite, server: str
+) -> None:
+    """Sentinel makes a replica the primary; meanwhile everybody asks again and again."""
+    pools: dict[str, Any] = {"one": {"servers": [server], "connections": {"limit": 200}}}
+    with running_broker(pools, ledger_url=guarded.url, seats={"limit": 1}) as broker:
+        anna, bert, carol = await crowd(broker, "anna", "bert", "carol")
+        ledger = await RedisLedger.connect(guarded.url, SITE, 5.0)
+        try:
+            before = await ledger.usage()
+            with guarded.primary.client() as client:
+                assert client.wait(2, 5000) == 2  # the replicas have it all
+            guarded.primary.kill()
+            async with asyncio.timeout(PATIENCE):
+                while await epoch(ledger) in ("", before.epoch):
+                    assert (await anna.ask())[0] == 200, "her seat is known without the ledger"
+                    for browser in (bert, carol):
+                        status, told = await browser.ask()
+                        assert status == 503, told
+            await carol.until("waiting", 2)
+            await bert.until("waiting", 1)
+            (dora,) = await crowd_of_waiters(broker, "dora")
+            await dora.until("waiting", 3)
+            assert (await anna.ask())[0] == 200
+            after = await answered(ledger.usage)
+            assert (after.occupied, after.called) == ({"everyone": 1}, {"everyone": 0})
+            await answered(lambda: ledger.release("anna"))
+            await bert.until("called")
+            async with asyncio.timeout(PATIENCE):
+                while (await bert.ask())[0] != 200:
+                    pass
+            await carol.until("waiting", 1)
+        finally:
+            await ledger.close()
+
+
+async def epoch(ledger: RedisLedger) -> str:
+    """Empty while nobody answers."""
+    try:
+        return (await ledger.usage()).epoch
+    except LedgerAway:
+        return ""
+
+
+async def answered(call: Callable[[], Awaitable[Usage]] | Callable[[], Awaitable[bool]]) -> Any:
+    """Asked again while a primary whose replicas lag (on a busy machine) refuses to write."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                return await call()
+            except LedgerAway:
+                await asyncio.sleep(0.1)
 
 
 async def crowd_of_waiters(broker: RunningBroker, *employees: str) -> list[Browser]:

@@ -126,7 +126,8 @@ async def test_an_open_connection_goes_on_when_its_certificate_is_renewed(pki: P
         assert names == ("feed.test", "new.test")
 
 
-async def test_hsts_follows_a_reload_for_new_connections(pki: Pki) -> None:
+@pytest.mark.parametrize("more", [(), ("Date: Mon, 02 Nov 2026 00:00:00 GMT",)])
+async def test_hsts_follows_a_reload_for_new_connections(pki: Pki, more: tuple[str, ...]) -> None:
     listener = ListenerPlan("public", hsts=100)
     async with Stage(tls=certificates(pki, ("feed.test",)).context, listener=listener) as stage:
         cookie = stage.sessions.log_in("ada")
@@ -140,9 +141,24 @@ async def test_hsts_follows_a_reload_for_new_connections(pki: Pki) -> None:
             await browser.send(get(cookie=cookie))
             backend = backend or await stage.backend.connection()
             await backend.head()
-            await backend.send(ok(b"", "Strict-Transport-Security: max-age=1"))
-            said.append((await browser.response())[1].get(b"strict-transport-security"))
+            await backend.send(ok(b"ab", "Strict-Transport-Security: max-age=1", *more))
+            _, fields, body = await browser.response()
+            assert body == b"ab"
+            said.append(fields.get(b"strict-transport-security"))
         assert said == [b"max-age=100", b"max-age=200", None]
+
+
+@pytest.mark.parametrize(
+    "path", ["/.broker/healthz", "/.broker/wait/status", "/.broker/nothing", "/%00", "/"]
+)
+async def test_our_own_short_answers_say_hsts_too(pki: Pki, path: str) -> None:
+    listener = ListenerPlan("public", hsts=100)
+    async with Stage(tls=certificates(pki, ("feed.test",)).context, listener=listener) as stage:
+        browser, _ = await handshake(stage, pki.trusting(), "feed.test")
+        await browser.send(get(path))
+        _, fields, body = await browser.response()
+        assert fields[b"strict-transport-security"] == b"max-age=100"
+        assert len(body) == int(fields[b"content-length"])
 
 
 def test_every_file_that_cannot_be_used_is_named(pki: Pki, tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import promql_parser
 
 from broker.telemetry import names
+from loadtest.pictures.prometheus import filled_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,12 +27,6 @@ def exposed() -> dict[str, frozenset[str]]:
         else:
             found[metric.name] = labels
     return found
-
-
-def filled_in(expression: str) -> str:
-    """The expression as Grafana sends it with everything chosen."""
-    text = expression.replace("$__rate_interval", "1m")
-    return re.sub(r"\$(pool|population)\b", ".*", text)
 
 
 def faults(expression: str, known: Mapping[str, frozenset[str]]) -> list[str]:

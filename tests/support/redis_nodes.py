@@ -1,4 +1,4 @@
-"""Several Redis that belong together: a primary, its replica and a Sentinel; a Cluster of one.
+"""Several Redis that belong together: a primary, its replicas and a Sentinel; a Cluster of one.
 
 Real processes on loopback; each has its directory and is gone afterwards.
 """
@@ -42,28 +42,35 @@ async def until(true: Callable[[], Any], seconds: float = 30.0) -> None:
 
 
 class SentinelSite:
-    """A primary, a replica and one Sentinel, which is enough of a quorum to replace the primary."""
+    """A primary, its replicas and one Sentinel, which is enough of a quorum to replace the primary.
+    With two replicas the primary may die: the one that follows it still has a replica to write to.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, replicas: int = 1) -> None:
         safe = (
             *("--min-replicas-to-write", "1", "--min-replicas-max-lag", "1"),
             *("--repl-diskless-sync-delay", "0"),
         )
         self.primary, self.primary_port = tcp_server(*safe)
+        self._replicas: list[tuple[RedisServer, int]] = []
         try:
             follow = ("--replicaof", f"127.0.0.1 {self.primary_port}")
-            self.replica, self.replica_port = tcp_server(*safe, *follow)
+            for _ in range(replicas):
+                self._replicas.append(tcp_server(*safe, *follow))
         except BaseException:
-            self.primary.close()
+            self.close()
             raise
+        self.replica, self.replica_port = self._replicas[0]
         self.port = free_port()
         self.url = f"sentinel://127.0.0.1:{self.port}/{NAME}"
-        self._sentinel: subprocess.Popen[bytes] | None = None
+
+    _sentinel: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
-        """Until the replica follows and the Sentinel knows both."""
+        """Until the replicas follow and the Sentinel knows them."""
+        count = len(self._replicas)
         with self.primary.client() as client:
-            await until(lambda: _replication(client).get("min_slaves_good_slaves") == 1)
+            await until(lambda: _replication(client).get("min_slaves_good_slaves") == count)
         # Sentinel keeps what it learns in its own configuration file.
         path = self.primary.directory / "sentinel.conf"
         path.write_text(
@@ -74,7 +81,7 @@ class SentinelSite:
         )
         self._sentinel = self._watch(path)
         with self.client() as client:
-            await until(lambda: _knows_a_replica(client))
+            await until(lambda: _knows_replicas(client, count))
 
     def _watch(self, path: Path) -> subprocess.Popen[bytes]:
         command = [self.primary.program, str(path), "--sentinel", "--loglevel", "warning"]
@@ -94,7 +101,8 @@ class SentinelSite:
         if self._sentinel is not None:
             self._sentinel.kill()
             self._sentinel.wait()
-        self.replica.close()
+        for replica, _ in self._replicas:
+            replica.close()
         self.primary.close()
 
 
@@ -127,8 +135,8 @@ def _fails_over(client: redis.Redis) -> bool:
     return True
 
 
-def _knows_a_replica(client: redis.Redis) -> bool:
+def _knows_replicas(client: redis.Redis, count: int) -> bool:
     try:
-        return len(client.sentinel_slaves(NAME)) == 1
+        return len(client.sentinel_slaves(NAME)) == count
     except redis.ConnectionError:
         return False  # it has only just been started

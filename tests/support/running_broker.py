@@ -35,7 +35,8 @@ HOURS_12 = 43_200_000
 
 @dataclass
 class RunningBroker:
-    """``port``: the public listener; ``admin``: the base address of the admin listener."""
+    """``port``: the public listener; ``admin``: the base address of the admin listener;
+    ``ledger_url``: what the broker is configured with, ``redis``'s unless another was given."""
 
     port: int
     admin: str
@@ -44,13 +45,14 @@ class RunningBroker:
     process: subprocess.Popen[bytes]
     tokens: Tokens
     apps: Mapping[str, str]
+    ledger_url: str
     people: int = field(default=0)
 
     async def session(self, employee: str, population: str = "everyone") -> SessionRecord:
         """A fresh session of ``employee`` in the ledger."""
         self.people += 1
         number = self.people
-        ledger = await RedisLedger.connect(self.redis.url, SITE, 5.0)
+        ledger = await RedisLedger.connect(self.ledger_url, SITE, 5.0)
         try:
             now = (await ledger.usage()).ledger_ms
             record = SessionRecord(
@@ -94,10 +96,12 @@ def running_broker(
     pools: Mapping[str, dict[str, Any]],
     *redis_options: str,
     admin_tls: tuple[dict[str, str], ssl.SSLContext] | None = None,
+    ledger_url: str = "",
     **settings: Any,
 ) -> Iterator[RunningBroker]:
     """``pools`` as in the configuration; each gets a host of its own, ``https://NAME.test``.
-    ``admin_tls``: that of the admin listener, and with what a client reaches it."""
+    ``admin_tls``: that of the admin listener, and with what a client reaches it. ``ledger_url``:
+    of Redis that the test has started itself."""
     port, admin_port = free_ports()
     with tempfile.TemporaryDirectory(prefix="broker-") as name:
         folder = Path(name)
@@ -123,7 +127,7 @@ def running_broker(
             "directory": {"servers": ["ldaps://127.0.0.1:1"], "base": "dc=example"},
             "sessions": {"keys": f"file:{folder / 'keys.json'}"},
             # A busy test machine is not an outage.
-            "ledger": {"url": redis.url, "deadline": "5s"},
+            "ledger": {"url": ledger_url or redis.url, "deadline": "5s"},
             "admin": {"address": f"127.0.0.1:{admin_port}", "token": TOKEN},
             "access_log": {"path": str(folder / "access.log")},
             **settings,
@@ -141,7 +145,8 @@ def running_broker(
             tokens = Tokens(KeyRing.from_json(ring), SITE, time.time, 900)
             scheme = "http" if admin_tls is None else "https"
             admin = f"{scheme}://127.0.0.1:{admin_port}"
-            broker = RunningBroker(port, admin, redis, folder, process, tokens, apps)
+            url = ledger_url or redis.url
+            broker = RunningBroker(port, admin, redis, folder, process, tokens, apps, url)
             try:
                 _until_ready(broker, None if admin_tls is None else admin_tls[1])
                 yield broker

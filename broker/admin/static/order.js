@@ -4,8 +4,11 @@
 
 import { api, confirmed, mayChange } from "./ask.js";
 import { $, day, el, keep, number, say, span, times } from "./dom.js";
+import { forecast, inShort } from "./forecast.js";
 
 const PAUSE = 250; // ms without typing
+const AGAIN = 10000; // ms after which what would happen is asked again, longer where that takes long
+const SHARE = 20; // at most this part of the time is spent on it
 const ACKNOWLEDGED_WITHIN = 5000; // ms
 
 const form = $("order");
@@ -13,6 +16,7 @@ let expected = null;
 let asking = null;
 let timer = 0;
 let seen = 0;
+let due = Infinity;
 
 const kind = () => form.elements.kind.value;
 
@@ -27,7 +31,7 @@ export function followCapacity({ capacity }) {
     seen = capacity.version;
     if (first && capacity.levels.length > 1) form.elements.level.value = capacity.levels.find((name) => name !== capacity.level);
     soon();
-  }
+  } else if (!document.hidden && performance.now() > due) ask();
 }
 
 /** Who is admitted below a raise is admitted anyway. The others are as they are now, until touched:
@@ -75,6 +79,7 @@ function arrange() {
 function soon() {
   arrange();
   expected = null;
+  due = Infinity;
   $("apply").disabled = true;
   clearTimeout(timer);
   timer = setTimeout(ask, PAUSE);
@@ -114,20 +119,26 @@ async function ask() {
     return;
   }
   const body = order();
+  const began = performance.now();
+  due = Infinity;
   try {
     const told = await api("POST", `capacity/${kind()}`, {
       body: { ...body, reason: body.reason || "what if", dry_run: true }, signal: asking.signal,
     });
     expected = told;
+    due = performance.now() + Math.max(AGAIN, SHARE * (performance.now() - began));
     $("apply").disabled = !mayChange;
     draw(told);
   } catch (refusal) {
     if (refusal.name === "AbortError") return;
+    expected = null;
+    due = performance.now() + AGAIN;
+    $("apply").disabled = true;
     $("what-if").replaceChildren(el("p", { class: "refused" }, refusal.message));
   }
 }
 
-function draw({ before, after, at_target: target, occupied, waiting }) {
+function draw({ before, after, at_target: target, occupied, forecast: ahead }) {
   const total = (of) => Object.values(of).reduce((sum, one) => sum + one, 0);
   const lines = [
     ["Seats", before.seats, after.seats, target.seats],
@@ -135,15 +146,12 @@ function draw({ before, after, at_target: target, occupied, waiting }) {
     ...Object.keys(target.pools).map((name) => [`– ${name}`, before.pools[name], after.pools[name], target.pools[name]]),
   ];
   const taken = total(occupied);
-  const free = Math.max(0, target.seats - taken);
   const told = [];
   const admitted = target.admitted.filter((name) => !before.admitted.includes(name));
   const shut = before.admitted.filter((name) => !target.admitted.includes(name));
   if (admitted.length) told.push(`Newly admitted: ${admitted.join(", ")}.`);
   if (shut.length) told.push(`No longer admitted: ${shut.join(", ")}; who has a seat keeps it until idle.`);
-  told.push(target.seats < taken
-    ? `${number(taken - target.seats)} more have a seat than there will be: nobody new until it has drained.`
-    : `${number(taken)} seats are taken: ${number(free)} will be free for ${number(total(waiting))} who wait.`);
+  if (target.seats < taken) told.push(`${number(taken - target.seats)} more have a seat than there will be: nobody new until it has drained.`);
   const way = Object.values(after.raises).find((raise) => raise.ramp.state === "climbing");
   if (way) {
     const { steps, every_seconds: every, finish_seconds: left } = way.ramp;
@@ -152,13 +160,15 @@ function draw({ before, after, at_target: target, occupied, waiting }) {
   for (const cap of after.caps) told.push(`${cap.what} stops at its ceiling, ${times(cap.ceiling)} of ${times(cap.asked)} asked.`);
   const first = lines.some(([, , now, top]) => now !== top);
   const head = ["", "now", first ? "first step" : null, first ? "at the top" : "then"].filter((each) => each !== null);
+  const open = new Set([...$("what-if").querySelectorAll("details[open]")].map((each) => each.dataset.key));
   $("what-if").replaceChildren(
     el("table", {},
       el("thead", {}, el("tr", {}, ...head.map((name) => el(name ? "th" : "td", name ? { scope: "col" } : {}, name)))),
       el("tbody", {}, ...lines.map(([name, was, then, top]) =>
         el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, number(was)), first ? el("td", {}, number(then)) : null,
           el("td", { class: top === was ? "" : "changed" }, number(top)))))),
-    ...told.map((line) => el("p", {}, line)));
+    ...told.map((line) => el("p", {}, line)),
+    forecast(ahead, open));
 }
 
 const brief = (steps) => (steps.length > 6 ? [...steps.slice(0, 3).map(times), "…", times(steps.at(-1))] : steps.map(times)).join(", ");
@@ -173,6 +183,7 @@ async function apply() {
   const told = [
     `Seats: ${number(decided.before.seats)} now, ${number(decided.at_target.seats)} then. Connections: ${number(decided.before.connections)} now, ${number(decided.at_target.connections)} then.`,
     `Admitted: ${decided.at_target.admitted.join(", ") || "nobody"}.`,
+    `Foreseen: ${inShort(decided.forecast).join(" ")}`,
     `“${body.reason}”`,
   ];
   if (body.ends || body.lasts) told.push(`Ends ${day(body.ends ? Date.parse(body.ends) : Date.now() + body.lasts * 1000)}.`);

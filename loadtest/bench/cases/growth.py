@@ -1,8 +1,9 @@
 """page-1k with 200,000 sessions in the worker's memory and 500 routes, as a multiple of its cost
 with 10 sessions and one route.
 
-Both sides ask in turn for one session after another, so that none of what is remembered of the last
-request of a connection helps, and with many sessions none of the processor's caches does.
+The load is page-1k's on both sides: 32 connections, each of one browser, two to a browser. Which
+browsers these are is drawn anew from all of them for each round, and so is the route of each
+request. ``growth-scattered`` has the same brokers asked as nobody asks them.
 """
 
 from __future__ import annotations
@@ -18,26 +19,39 @@ from loadtest.bench.case import Alone, Bench, Case
 from loadtest.bench.peers.broker import BrokerPlan, started
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from loadtest.bench.peers import Target
 
+    Draw = Callable[[random.Random, Sequence[str], Sequence[str]], list[tuple[str, str]]]
+    """From sessions and paths what each of THREADS threads asks for, one after the other."""
+
 ROUTES = 500
 EMPLOYEES = 20_000
 BROWSERS = 10
-SAMPLE = 20_000
+THREADS = 16
+PAGES = 64  # of one browser, again and again
 
-# One line of the file is a path, a tab and a Cookie field.
+# One line of the file is a path, a tab and a Cookie field; thread by thread, SHARE lines each.
 SCRIPT = """
-local prepared, at = {}, 0
-init = function(args)
+local threads = 0
+function setup(thread)
+  thread:set("number", threads)
+  threads = threads + 1
+end
+local prepared, at, line_number = {}, 0, 0
+function init(args)
   for line in io.lines("FILE") do
-    local path, cookie = line:match("^(.-)\\t(.*)$")
-    wrk.headers["Cookie"] = cookie
-    prepared[#prepared + 1] = wrk.format("GET", path)
+    if math.floor(line_number / SHARE) == number then
+      local path, cookie = line:match("^(.-)\\t(.*)$")
+      wrk.headers["Cookie"] = cookie
+      prepared[#prepared + 1] = wrk.format("GET", path)
+    end
+    line_number = line_number + 1
   end
 end
-request = function()
+function request()
   at = at % #prepared + 1
   return prepared[at]
 end
@@ -45,6 +59,23 @@ end
 
 
 def run(bench: Bench) -> Alone:
+    return grown(bench, _browsers, THREADS)
+
+
+def _browsers(
+    chance: random.Random, cookies: Sequence[str], paths: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Each thread is one browser and clicks through the pages."""
+    return [
+        (chance.choice(paths), cookie)
+        for cookie in (chance.choice(cookies) for _ in range(THREADS))
+        for _ in range(PAGES)
+    ]
+
+
+def grown(bench: Bench, draw: Draw, threads: int) -> Alone:
+    """A small broker and a large one in alternating rounds: what the large one costs, as a
+    multiple."""
     chance = random.Random(1)
     with behind.site(bench.folder) as site, ExitStack() as stack:
         small = stack.enter_context(started(bench.folder / "small", site, BrokerPlan()))
@@ -57,18 +88,15 @@ def run(bench: Bench) -> Alone:
         bench.say(f"  making {len(many)} sessions known to the worker ...")
         _meet(large.target, many)
         paths = ["/", *(f"/part-{number}" for number in range(ROUTES - 1))]
-        scripts = {
-            small.target.name: _script(bench.folder / "few", [("/", each) for each in few]),
-            "large": _script(
-                bench.folder / "many",
-                [(chance.choice(paths), chance.choice(many)) for _ in range(SAMPLE)],
-            ),
-        }
+        asked = {"broker": (few, paths[:1]), "large": (many, paths)}
         targets = [small.target, replace(large.target, name="large")]
         rounds = bench.alternate(
             targets,
             lambda target, seconds: wrk.measure(
-                target, wrk.Plan(script=scripts[target.name]), seconds, bench.folder
+                target,
+                _plan(bench.folder / "asked", draw(chance, *asked[target.name]), threads),
+                seconds,
+                bench.folder,
             ),
         )
     pairs = zip(rounds["large"], rounds["broker"], strict=True)
@@ -86,9 +114,10 @@ def _meet(target: Target, cookies: list[str]) -> None:
         driver.close()
 
 
-def _script(file: Path, asked: list[tuple[str, str]]) -> str:
+def _plan(file: Path, asked: list[tuple[str, str]], threads: int) -> wrk.Plan:
     file.write_text("".join(f"{path}\t{cookie}\n" for path, cookie in asked))
-    return SCRIPT.replace("FILE", str(file))
+    script = SCRIPT.replace("FILE", str(file)).replace("SHARE", str(len(asked) // threads))
+    return wrk.Plan(script=script, threads=threads)
 
 
 CASE = Case(

@@ -151,7 +151,9 @@ def _settings(
         "ledger": {"url": f"unix://{folder / 'redis.sock'}"},
         "admin": {"address": f"127.0.0.1:{admin_port}", "token": "bench-" + "0" * 32},
         "access_log": {"path": str(folder / "access.log")},
-        "sessions": {"keys": f"file:{keys}"},
+        # A browser takes the cookie that is issued again, once in five minutes; wrk never does, and
+        # would be given one with each answer from then on.
+        "sessions": {"keys": f"file:{keys}", "token_refresh": "14m"},
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -127,6 +128,53 @@ async def test_a_raise_from_the_what_if_to_the_audit_trail(
     assert not said
 
 
+async def test_who_gets_in_and_what_runs_out_stands_beside_the_raise(
+    demo: RunningDemo, chromium: Browser
+) -> None:
+    """All seats are taken and three wait: the page says what the API foresees, and again when the
+    queue has changed though nobody touched the form."""
+    async with contextlib.AsyncExitStack() as stack:
+        waiting: list[Any] = []
+        for number in range(20, 40):
+            browser, _ = await stack.enter_async_context(demo.browser())
+            stack.push_async_callback(browser.log_out)
+            page_seen = await browser.log_in(demo.person("sales", number), demo.known["password"])
+            waiting += [browser] if page_seen.outcome == "waiting" else []
+            if len(waiting) == 3:
+                break
+        page, said = await enter(chromium, await link(demo))
+        await page.fill("#scale-wanted", "2")
+        forecast = page.locator("#what-if .forecast")
+        await expect(forecast).to_contain_text("Nobody waits any more after 60 s.")
+        order = {"scale": 2, "reason": "what if", "dry_run": True}
+        _, told = await ask(demo, "POST", "capacity/raise", json=order)
+        steps = forecast.locator(".climb li")
+        for number, step in enumerate(told["forecast"]["steps"][:2]):
+            row = steps.nth(number)
+            await expect(row).to_contain_text(f"{step['called']['sales']} sales get in")
+            await expect(row.locator(".queue .in")).to_be_visible()
+        await expect(steps.first).to_contain_text("1 still wait")
+        await expect(steps.nth(1)).not_to_contain_text("still wait")
+        await expect(forecast).to_contain_text("Connections when all 10 seats are taken")
+        site = told["forecast"]["connections"]["limit"]
+        await expect(forecast.locator(".needs li").last).to_contain_text(f"of {site}")
+        unknown = forecast.locator("details[data-key=not-known]")
+        await unknown.locator("summary").click()
+        for each in told["forecast"]["not_known"]:
+            await expect(unknown).to_contain_text(each)
+        await page.fill("#reason", "lockdown")
+        await expect(unknown.locator("li").first).to_be_visible()
+        await page.get_by_role("button", name="Raise", exact=True).click()
+        dialog = page.get_by_role("dialog")
+        await expect(dialog).to_contain_text("Nobody waits any more after 60 s.")
+        await dialog.get_by_role("button", name="Cancel").click()
+        for browser in waiting:
+            await browser.log_out()
+        await expect(forecast).to_contain_text("Nobody waits.", timeout=30_000)
+        await expect(page.locator("#apply")).to_be_enabled()
+        assert not said
+
+
 async def test_a_session_is_found_and_ended(demo: RunningDemo, chromium: Browser) -> None:
     page, said = await enter(chromium, await link(demo))
     person = demo.person("sales", 1)
@@ -193,6 +241,16 @@ async def test_members_of_the_operators_group_enter_with_their_password(
     await page.fill("#password", demo.known["password"])
     await page.get_by_role("button", name="Enter", exact=True).click()
     await expect(page.locator(".leave")).to_contain_text(f"{operator} (directory)")
+    _, trail = await ask(demo, "GET", "audit?most=3")
+    assert [(e["author"], e["action"], e["subject"]) for e in trail["entries"]] == [
+        ("console", "refused", f"entry as {demo.person('sales')}"),
+        ("console", "refused", f"entry as {operator}"),
+        (f"{operator} (directory)", "entered", "the console"),
+    ]
+    assert "none of the groups" in trail["entries"][0]["reason"]
+    assert trail["entries"][1]["reason"] == "a wrong password, from 127.0.0.1"
+    assert demo.known["password"] not in str(trail)
+    await expect(page.locator("#trail li").first).to_contain_text("entered the console")
     button = page.get_by_role("button", name="Drain").first
     await button.click()
     await page.get_by_role("dialog").get_by_role("button", name="Drain").click()

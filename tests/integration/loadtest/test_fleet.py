@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -57,3 +59,39 @@ def test_the_lead_waits_for_as_many_workers_as_there_are_and_is_found_by_its_nam
     assert service["metadata"]["name"] == host
     label = service["spec"]["selector"]
     assert JOBS["lead"]["template"]["metadata"]["labels"] == label
+
+
+def test_one_image_is_meant_everywhere_and_its_base_is_pinned() -> None:
+    containerfile = (ROOT / "loadtest/fleet/Containerfile").read_text("utf-8")
+    (built,) = re.findall(r"-t (\S+) \.", containerfile)
+    assert {container(job)["image"] for job in JOBS} == {built}
+    assert re.search(r":[\d.]+$", built), "not whatever is newest"
+    (base,) = re.findall(r"^FROM (\S+)$", containerfile, re.MULTILINE)
+    assert re.search(r":\d+\.\d+\.\d+", base)
+
+
+def test_what_goes_into_the_image_is_enough_and_no_more(tmp_path: Path) -> None:
+    """A copy of what .containerignore lets through installs (as far as the lock's files go) and
+    runs the load generator's command line."""
+    lines = (ROOT / ".containerignore").read_text("utf-8").splitlines()
+    patterns = [line for line in lines if line and not line.startswith("#")]
+    assert patterns[0] == "*", "what is not named stays out"
+    left_out = {Path(line).name for line in patterns[1:] if not line.startswith("!")}
+    for name in (line[1:] for line in patterns if line.startswith("!")):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns(*left_out))
+        else:
+            shutil.copy(source, tmp_path / name)
+    needed = (tmp_path / "lock/install").read_text("utf-8")
+    for group in re.findall(r"lock/(\w+)\.txt", needed):
+        assert (tmp_path / f"lock/{group}.txt").is_file()
+    assert not (tmp_path / "loadtest/reports").exists()
+    assert not (tmp_path / "tests").exists()
+    entry = [sys.executable, "-P", "-m", "loadtest", "run"]
+    said = subprocess.run(
+        [*entry, "--help"], cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, timeout=60,
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "--scale" in said
+    assert '"-m", "loadtest", "run"]' in (ROOT / "loadtest/fleet/Containerfile").read_text("utf-8")

@@ -603,6 +603,40 @@ class TestConsole:
         host.now += 601
         await self.expect(host, session, 401)
 
+    async def test_who_enters_and_who_is_refused_stands_in_the_trail(self, host: Host) -> None:
+        own = {"Origin": f"http://127.0.0.1:{host.client.port}"}
+        form = partial(host.client.post, headers=own, allow_redirects=False)
+        await form("/console/", data={"token": "wrong"})
+        await form("/console/", data={"token": TOKEN})
+        _, made = await host.ask("/api/v1/console-links", "POST")
+        code = URL(made["url"]).fragment
+        for _ in range(2):
+            await form("/console/link", data={"code": code})
+        here = "from 127.0.0.1"
+        assert [(e.author, e.action, e.subject, e.reason) for e in host.ledger.trail] == [
+            ("console", "refused", "entry", f"a wrong token, {here}"),
+            ("admin token", "entered", "the console", f"with a token, {here}"),
+            ("admin token", "entered", "the console", f"with a link, {here}"),
+            ("console", "refused", "entry", f"a link that opens nothing (any more), {here}"),
+        ]
+        host.ledger.away = True  # operators must see most then
+        async with form("/console/", data={"token": TOKEN}) as response:
+            assert response.status == 303
+
+    async def test_refusals_do_not_fill_the_trail(self, host: Host) -> None:
+        async def refused(times: int) -> list[str]:
+            before = len(host.ledger.trail)
+            for _ in range(times):
+                await host.client.post("/console/", data={"token": "wrong"})
+            return [each.reason for each in host.ledger.trail[before:]]
+
+        assert len(await refused(50)) == 10
+        host.now += 6
+        (told,) = await refused(5)
+        assert "40 more were refused since the line before" in told
+        host.now += 3600
+        assert len(await refused(50)) == 10
+
     async def expect(self, host: Host, session: str, status: int) -> str:
         port = host.client.port
         async with (

@@ -103,3 +103,22 @@ def test_help_imports_neither_scipy_nor_numpy() -> None:
         "sys.exit(bool({'scipy', 'numpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script], stdout=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--from", "RUN", "--open-to", "everyone", "--now"), "--open-to, --now: of a raise"),
+        (("--from", "RUN", "--guard", "rollback"), "--guard: of a raise"),
+        (("--from", "RUN", "-c", "x.yaml"), "-c: of a raise"),
+        (("--from", "RUN", "6x", "--scale", "3"), "--scale: the same as SCALE"),
+        (("6x", "--base", "feed=4", "--chart", "x.svg"), "--base, --chart: of a load test"),
+        (("6x", "--scale", "6"), "--scale: of a load test"),
+        ((), "Say SCALE, such as 6x"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(
+    words: tuple[str, ...], says: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan(*(str(run) if word == "RUN" else word for word in words)) == 2
+    assert says in " ".join(capsys.readouterr().err.split())

@@ -115,6 +115,23 @@ def test_a_watch_as_json_is_a_line_a_second(
     assert all(json.loads(line)["capacity"] == CAPACITY for line in lines)
 
 
+def test_capacity_is_watched_as_status_is(
+    api: AdminApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def until_it_is_away(_: float) -> None:
+        api.answers["GET", "capacity"] = (503, {"detail": "the ledger does not answer"})
+
+    for words, shown in ((["--json"], [CAPACITY]), ([], [])):
+        api.answers["GET", "capacity"] = (200, CAPACITY)
+        monkeypatch.setattr("time.sleep", until_it_is_away)
+        assert main(["capacity", "show", "--watch", *words]) == 3
+        out = capsys.readouterr().out
+        if shown:
+            assert [json.loads(line) for line in out.splitlines()] == shown
+        else:
+            assert "Level normal, 6x, open to sales" in out
+
+
 def test_lists(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["workers", "list"]) == 0
     assert re.search(r"h1/b/1 +4711 +7 +50 +41 +0\.2 s +0 +ok", capsys.readouterr().out)

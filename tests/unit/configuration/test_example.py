@@ -21,6 +21,7 @@ from broker.settings.scalars import Model
 from broker.site.tokens import KeyRing
 from broker.wiring.gateway import gateway_plan
 from broker.wiring.portal import portal_plan
+from tests.support.readme import blocks
 
 CONFIG = Path(__file__).parents[3] / "config"
 ENVIRON = {
@@ -55,6 +56,21 @@ def test_the_example_loads_without_a_doubt(example: Path) -> None:
     assert password is not None
     assert password.get_secret_value() == "a password"
     assert settings.access_log.path == "stdout"
+
+
+def test_the_excerpt_in_readme_goes_into_the_example(example: Path) -> None:
+    (excerpt,) = blocks("yaml")
+    assert len(excerpt.splitlines()) <= 10
+    document = yaml.safe_load(example.read_text("utf-8")) | yaml.safe_load(excerpt)
+    known = {each["name"] for each in document["populations"]}
+    del document["levels"]  # which admit the example's own populations
+    for pool in document["pools"].values():
+        cells = pool.get("populations", {})
+        pool["populations"] = {name: cells[name] for name in cells if name in known}
+    example.write_text(yaml.safe_dump(document), "utf-8")
+    settings, doubts = load_with_doubts(example, ENVIRON)
+    assert [each.name for each in settings.populations] == ["sales", "everyone"]
+    assert not doubts
 
 
 def test_the_example_shows_every_field() -> None:

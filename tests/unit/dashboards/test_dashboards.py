@@ -6,6 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from broker.telemetry import names
 from dashboards.generate import FOLDER, texts
@@ -22,6 +25,14 @@ def queries(board: dict[str, Any]) -> list[str]:
 def test_the_committed_json_is_current() -> None:
     committed = {path.name: path.read_text("utf-8") for path in FOLDER.iterdir()}
     assert committed == WRITTEN, "run: python -m dashboards.generate"
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_types_of_grafana_s_schema_read_the_json_and_lose_nothing(name: str) -> None:
+    """There is no Grafana to import it into here: the SDK's types are made from its schemas."""
+    register_default_plugins()
+    read = Dashboard.from_json(json.loads(WRITTEN[name]))
+    assert json.loads(JSONEncoder().encode(read)) == json.loads(WRITTEN[name])
 
 
 @pytest.mark.parametrize("name", WRITTEN)

@@ -89,6 +89,17 @@ def test_scripts_get_one_line_and_people_the_rest(tmp_path: Path) -> None:
     assert "the-token" not in welcome(object_, plan)
 
 
+def test_a_terminal_is_not_buried_under_the_line_for_scripts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(out, "isatty", lambda: True)
+    object_, plan = known(tmp_path)
+    Voice(out, io.StringIO()).ready(object_, plan)
+    assert "READY" not in out.getvalue()
+    assert "The demo runs" in out.getvalue()
+
+
 def test_the_welcome_says_how_to_trust_the_ca_and_what_to_try(tmp_path: Path) -> None:
     object_, plan = known(tmp_path)
     text = welcome(object_, plan)

@@ -234,6 +234,51 @@ def test_what_a_server_says_of_its_own_address_ends_here() -> None:
     assert head.lines == [b"A: b"]
 
 
+def test_a_response_head_that_comes_again_is_read_once_for_some_seconds() -> None:
+    made = reader()
+    data = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 2"
+    first = made.response(data)
+    assert first.whole == data + b"\r\n\r\n"
+    assert made.response(data) is first
+    made.age()
+    assert made.response(data) is not first
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Set-Cookie: __Host-broker=x; Path=/",
+        b"Set-Cookie: theirs=secret",
+        b"Connection: close",
+        b"Transfer-Encoding: chunked",
+    ],
+)
+def test_a_response_head_with_a_meaning_of_its_own_is_not_remembered(line: bytes) -> None:
+    made = reader()
+    data = b"HTTP/1.1 200 OK\r\nDate: x\r\n" + line
+    assert made.response(data) is not made.response(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2",
+        b"HTTP/1.1 200 OK\r\nDate: x",
+        b"HTTP/1.1 204 No Content\r\nDate: x\r\nContent-Length: 0",
+        b"HTTP/1.1 304 Not Modified\r\nDate: x\r\nContent-Length: 2",
+    ],
+)
+def test_a_response_head_to_which_something_must_be_done_is_not_whole(data: bytes) -> None:
+    assert reader().response(data).whole is None
+
+
+def test_what_connection_names_is_not_in_the_whole_either() -> None:
+    head = reader().response(
+        b"HTTP/1.1 200 OK\r\nDate: x\r\nHop: y\r\nConnection: hop\r\nContent-Length: 2"
+    )
+    assert head.whole == b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 2\r\n\r\n"
+
+
 def test_a_good_response() -> None:
     head: ResponseHead = reader().response(
         b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\nKeep-Alive: x\r\nSet-Cookie: a=1\r\n"

@@ -51,6 +51,17 @@ def test_every_scenario_begins_and_ends_with_hardly_anybody(name: str) -> None:
     assert scenario.speed > 0
 
 
+def test_steps_hold_twelve_loads_and_are_measured_without_their_beginnings() -> None:
+    steps = plan("steps", 800, 24)
+    held = steps.held()
+    assert len(held) == 12
+    for begin, end in held:
+        assert steps.present(begin) == steps.present(end) > 0
+        assert end - begin == pytest.approx(0.8 * 5 * 60 / 24)
+    assert steps.present(held[-1][1]) == steps.employees
+    assert plan("weekday").held() == [], "elsewhere the whole run is"
+
+
 def test_the_lockdown_morning_brings_80_per_cent_in_30_minutes() -> None:
     morning = SCENARIOS["lockdown-morning"]
     assert morning.present(35) - morning.present(5) == pytest.approx(0.8)

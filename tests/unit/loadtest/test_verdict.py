@@ -315,3 +315,24 @@ def test_pools_are_described_in_steps_for_capacity_planning() -> None:
     assert one.p95 == pytest.approx(0.19)
     assert steps[9].p50 == pytest.approx(0.15)
     assert steps[9].in_flight == pytest.approx(100 * 0.15)
+
+
+def test_steps_promise_no_latency_but_that_different_loads_were_measured() -> None:
+    """Of a load that never changes there is one level, and that is too few."""
+
+    def at(second: int) -> Values:
+        found = values()
+        for bound, share in (("0.1", 0.5), ("0.2", 1.0), ("+Inf", 1.0)):
+            labels = (("le", bound), ("pool", "feed"))
+            found["broker_request_seconds_bucket", labels] = 100.0 * second * share
+        found["broker_requests_total", (("code_class", "2xx"), ("pool", "feed"))] = 100.0 * second
+        return found
+
+    case = evidence("steps", samples={second: at(second) for second in range(61)})
+    recorder = Recorder()
+    recorder.notes = case.notes
+    for _ in range(9):
+        recorder.request("page", BEGAN, 30.0)
+    loads = objective(case, "Different loads measured of feed")
+    assert (loads.value, loads.limit, loads.ok) == (1, 5, False)
+    assert missed(case) == [loads.name]

@@ -137,6 +137,7 @@ async def test_who_is_active_keeps_the_seat_and_who_is_not_loses_it_to_one_who_w
             closed.append("bert")
 
     sessions["bert"].streams.add(Tunnel())
+    sessions["bert"].person.in_flight = 1  # a tunnel holds its unit of the grant while it is open
     for _ in range(int(90 / 0.25)):
         sessions["anna"].person.last_active = world.boot()
         await worker.sync.once()
@@ -197,6 +198,25 @@ async def test_what_is_known_is_written_back_before_the_worker_is_heard(world: W
     assert usage.occupied["sales"] == 1
     assert usage.limits.seats_limit == 10
     assert worker.sync.epoch_changes == 1
+
+
+async def test_limits_that_redis_lost_after_they_were_in_force_are_written_back(
+    world: World,
+) -> None:
+    """A lowered limit that every worker has acknowledged is not undone by a lost write."""
+    worker = Worker(world.ledger, world, "one")
+    await worker.settle()
+    kept = world.ledger.state.grants.limits
+    assert kept is not None
+    await world.ledger.publish(document(seats=3), if_match=kept.number)
+    await worker.settle()
+    world.ledger.state.grants.put_limits(kept)  # the last write is lost
+    world.ledger.restart()
+    await worker.settle()
+    limits = (await world.ledger.usage()).limits
+    assert limits.seats_limit == 3
+    assert limits.number > kept.number + 1, "no other worker takes it for what was lost"
+    assert worker.sync.limits == limits
 
 
 async def test_leaving_gives_everything_back(world: World) -> None:

@@ -1,0 +1,1 @@
+"""Draws every picture of README and RUNBOOK again, from a demo at work."""

@@ -1,0 +1,126 @@
+"""What a turn has to say goes out at its end, in order, whatever happens to the connection."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+from broker.gateway.outbox import LARGE, MANY, Connection, Outbox
+
+if TYPE_CHECKING:
+    from broker.gateway.ground import Ground
+
+
+class Said:
+    """A transport that remembers."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+        self.closing = False
+
+    def write(self, data: bytes) -> None:
+        self.calls.append(bytes(data))
+
+    def writelines(self, pieces: list[bytes]) -> None:
+        self.calls.append([bytes(piece) for piece in pieces])
+
+    def close(self) -> None:
+        self.closing = True
+        self.calls.append("close")
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+
+def connection() -> tuple[Connection, Said]:
+    made = Connection(cast("Ground", SimpleNamespace(outbox=Outbox())))
+    said = Said()
+    made.transport = cast("asyncio.Transport", said)
+    return made, said
+
+
+async def test_pieces_of_one_turn_are_one_write() -> None:
+    made, said = connection()
+    made.write(b"a")
+    made.write(b"b")
+    made.write(b"c")
+    assert said.calls == []
+    await asyncio.sleep(0)
+    assert said.calls == [b"abc"]
+    made.write(b"d")
+    await asyncio.sleep(0)
+    assert said.calls == [b"abc", b"d"]
+
+
+async def test_large_and_many_pieces_do_not_wait() -> None:
+    made, said = connection()
+    large = bytes(LARGE)
+    made.write(b"head")
+    made.write(large)
+    assert said.calls == [[b"head", large]]
+    for _ in range(MANY):
+        made.write(b".")
+    assert said.calls[1:] == [b"." * MANY]
+
+
+async def test_a_close_waits_for_what_is_kept_and_only_then() -> None:
+    made, said = connection()
+    made.write(b"last")
+    made.close_when_sent()
+    assert said.calls == []
+    await asyncio.sleep(0)
+    assert said.calls == [b"last", "close"]
+    made, said = connection()
+    made.close_when_sent()
+    assert said.calls == ["close"]
+
+
+async def test_what_is_passed_on_overtakes_nothing() -> None:
+    made, said = connection()
+    made.write(b"first")
+    made.pass_on(memoryview(b"second"), -1)
+    await asyncio.sleep(0)
+    made.pass_on(memoryview(b"third"), -1)
+    assert said.calls == [b"firstsecond", b"third"]
+
+
+async def test_what_is_passed_on_past_a_full_socket_arrives_in_order_and_whole() -> None:
+    """The shared buffer it is passed on from is filled anew each time."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    loop = asyncio.get_running_loop()
+    made = Connection(cast("Ground", SimpleNamespace(outbox=Outbox())))
+    transport, _ = await loop.create_connection(lambda: made, sock=ours)
+    made.transport = transport
+    descriptor = made.descriptor()
+    assert descriptor == ours.fileno()
+    shared = memoryview(bytearray(60_001))
+    sent = b""
+    for number in range(200):
+        shared[:] = bytes([number]) * 60_001
+        sent += bytes(shared)
+        made.pass_on(shared, descriptor)
+    made.pass_on(memoryview(b"end"), descriptor)
+    assert transport.get_write_buffer_size() > 0
+    got = b""
+    while not got.endswith(b"end"):
+        got += await loop.sock_recv(theirs, 65_536)
+    assert got == sent + b"end"
+    transport.abort()
+    theirs.close()
+
+
+async def test_a_connection_that_is_gone_is_told_nothing() -> None:
+    made, said = connection()
+    said.closing = True
+    made.write(b"lost")
+    made.pass_on(memoryview(b"lost too"), -1)
+    await asyncio.sleep(0)
+    made.pass_on(memoryview(b"and this"), -1)
+    assert said.calls == []
+    assert not made.flushed
