@@ -255,8 +255,8 @@ async def test_the_broker_s_end_is_the_demo_s_end(tmp_path: Path) -> None:
             supervisor = next(pid for pid, line in other.processes().items() if " serve " in line)
             os.kill(supervisor, signal.SIGKILL)
             assert await asyncio.to_thread(other.process.wait, 40) == 1
-            # Nobody is left to wait for its children: they end by themselves, when their lifeline is
-            # cut and what is under way is over.
+            # Its children, for whom nobody waits any more, end by themselves: their lifeline is
+            # cut, and what is under way is over within seconds.
             async with asyncio.timeout(20):
                 while other.processes():
                     await asyncio.sleep(0.05)
