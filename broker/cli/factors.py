@@ -45,7 +45,7 @@ def show(api: AdminClient, employee: str | None, *, as_json: bool) -> None:
 @click.argument("employee")
 @click.option(
     "--for", "lasts", default="24h", show_default=True,
-    help="For how long another one may be set up, with the password alone.",
+    help="For how long another one may be set up, with the password alone; 0s for who has left.",
 )  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @api_options
@@ -61,10 +61,9 @@ def reset(api: AdminClient, employee: str, *, lasts: str, yes: bool, as_json: bo
     if as_json:
         show_json(answer)
         return
-    click.echo(
-        f"{employee} {'has no second factor any more' if answer['had'] else 'had none'}, and may "
-        f"set one up for {_span(seconds)}."
-    )
+    may = f"may set one up for {_span(seconds)}" if seconds else "may not set one up"
+    had = "has no second factor any more" if answer["had"] else "had none"
+    click.echo(f"{employee} {had}, and {may}.")
 
 
 @command.command("open")

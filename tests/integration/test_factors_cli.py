@@ -79,7 +79,9 @@ async def test_a_factor_is_seen_and_reset(
     assert (view.factor, view.may_enrol_ms) == (None, 3 * 3_600_000)
     assert await ledger.session("s1") is None, "whoever has the telephone may be logged in"
     assert "for 3 h more" in (await run("factors", "show", WHO))[1]
-    assert "had none" in (await run("factors", "reset", WHO, "--yes"))[1]
+    left = await run("factors", "reset", WHO, "--yes", "--for", "0s")
+    assert left == (0, f"{WHO} had none, and may not set one up.\n")
+    assert (await ledger.factor(WHO)).may_enrol_ms == 0
     entries = await ledger.audit(most=9)
     assert [(each.action, each.subject) for each in entries] == [
         ("reset", f"second factor of {WHO}")
