@@ -142,7 +142,7 @@ class SyncReply:
 class SeatAnswer:
     """``seated``: the seat is held (touched now). ``waiting``: a ticket with this ``number``; place
     is ``position`` (1 = next). ``called`` is only answered by ``look`` (admit claims at once).
-    ``claim_ms`` is what is left of the claim window.
+    ``claim_ms`` is what is left of the claim window; ``number`` counts in ``epoch``.
     """
 
     state: SeatState
@@ -151,6 +151,7 @@ class SeatAnswer:
     position: int | None = None
     claim_ms: int | None = None
     ledger_ms: int = 0
+    epoch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
