@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from broker.ledger.memory import MemoryLedger
 from tests.support.ledgers import LedgerClock, limits_document, redis_ledger
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
     from broker.ledger.port import Ledger
     from broker.ledger.redis_ledger import RedisLedger
+
+# No test asserts a time: not Hypothesis on our behalf either.
+settings.register_profile("broker", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("broker")
 
 
 @pytest.fixture(scope="session")

@@ -268,12 +268,11 @@ class MemoryLedger:
     # --- seats and tickets
 
     async def admit(self, employee: str, population: str) -> SeatAnswer:
-        self._call()
-        return self.seats.admit(employee, population)
+        return (await self.admit_all(((employee, population),)))[0]
 
     async def admit_all(self, asking: Sequence[tuple[str, str]]) -> Sequence[SeatAnswer]:
-        self._call()
-        return self.seats.admit_all(asking)
+        epoch = self._call().grants.epoch
+        return [replace(each, epoch=epoch) for each in self.seats.admit_all(asking)]
 
     async def put_back(self, tickets: Sequence[FormerTicket]) -> None:
         epoch = self._call().grants.epoch
@@ -286,8 +285,8 @@ class MemoryLedger:
         return self.seats.remove_ticket(employee)
 
     async def look(self, employee: str, *, present: bool = False) -> SeatAnswer:
-        self._call()
-        return self.seats.look(employee, present=present)
+        epoch = self._call().grants.epoch
+        return replace(self.seats.look(employee, present=present), epoch=epoch)
 
     async def release(self, employee: str) -> bool:
         self._call()

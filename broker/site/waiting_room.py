@@ -123,8 +123,12 @@ class WaitingRoom:
             if answer.state != "learning":
                 return self._without_ticket(person, answer, cookie)
             return Standing("learning", answer.population, poll_seconds=LEARNING_POLL)
-        ticket = person.ticket
         epoch = self._ledger_time.epoch
+        if answer.epoch != epoch:
+            # The ledger has forgotten and this worker is about to hear of it: a number of the new
+            # epoch must not replace the place that the browser still holds.
+            return Standing("learning", answer.population, poll_seconds=LEARNING_POLL)
+        ticket = person.ticket
         if ticket is None or ticket.lost or (ticket.number, ticket.epoch) != (answer.number, epoch):
             ticket = person.ticket = Ticket(answer.population, answer.number, epoch)
         ticket.seen_at = now

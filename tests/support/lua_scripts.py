@@ -28,7 +28,7 @@ local function wake() end
 local K = {prefix = KEYS[1]}
 local now = tonumber(redis.call('GET', K.prefix .. 'test:now'))
 local learning = redis.call('EXISTS', K.prefix .. 'test:learning') == 1
-local ledger = {epoch = 'now'}
+local ledger = {epoch = ''}
 """
 
 

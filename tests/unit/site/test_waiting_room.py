@@ -244,6 +244,26 @@ async def test_a_new_worker_puts_back_the_ticket_that_the_browser_shows(room: Ro
     assert told_newcomer.position == 2
 
 
+async def test_a_worker_that_has_not_heard_of_the_lost_memory_keeps_the_old_place(
+    room: Room,
+) -> None:
+    """The ledger gives a number of the new epoch; the browser still holds the better one."""
+    session = await room.log_in("anna")
+    cookie = value(await room.worker.claims.claim(session))
+    room.world.ledger.lose_memory()
+    await room.world.ledger.publish(document(seats=1), if_match=0, first_start=True)
+    other = Worker(room.world.ledger, room.world, "two")
+    await other.settle()
+    await room.world.ledger.admit("boss", "sales")
+    newcomer = await room.log_in("zoe", other)
+    assert (await other.claims.claim(newcomer)).position == 1
+    told = await room.worker.claims.claim(session, cookie)
+    assert (told.state, told.cookie) == ("learning", None)
+    await room.worker.settle()
+    after = await room.worker.claims.claim(session, cookie)
+    assert (after.state, after.position) == ("waiting", 1)
+
+
 async def test_a_poll_puts_it_back_as_well(room: Room) -> None:
     session = await room.log_in("anna")
     cookie = value(await room.worker.claims.claim(session))
