@@ -38,6 +38,7 @@ test: check
 else
 test:
 	@lock/debian-packages test
+	@lock/node-packages test
 	@$(MAKE) --no-print-directory check
 	$(PYTEST) --cov=broker/policy --cov-branch --cov-fail-under=100 tests
 endif
@@ -48,7 +49,7 @@ part = @test -e $(1) || { echo "make $@: $(2) is not there yet." >&2; exit 1; }
 bench:
 	$(call part,loadtest/bench,the benchmark against the peers)
 	@lock/debian-packages bench
-	@lock/node-packages
+	@lock/node-packages bench
 	@lock/install bench
 	@exec $(BIN)/python -m loadtest.bench $(if $(CASES),--cases $(CASES))
 
@@ -78,5 +79,5 @@ locales:
 
 clean:
 	rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
-	    .coverage .coverage.* build dist loadtest/bench/node/node_modules
+	    .coverage .coverage.* build dist loadtest/bench/node/node_modules tests/node/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -110,6 +110,19 @@ class PasswordRefused(BrokerError):
     status = 422
 
 
+class FactorMissing(BrokerError):
+    """The password was right, a second factor is needed, and this employee has none and may not set
+    one up at present."""
+
+    status = 403
+
+
+class FactorUnreadable(BrokerError):
+    """A second factor cannot be read with this host's key ring: operations must see to it."""
+
+    status = 503
+
+
 class Busy(BrokerError):
     """Our own bounded resources are taken at this moment; trying again soon is right."""
 

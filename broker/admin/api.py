@@ -14,6 +14,7 @@ from aiohttp import web
 from broker.admin import capacity_views, guard, views
 from broker.admin.asking import body, version
 from broker.admin.bans import Bans
+from broker.admin.factors import Factors
 from broker.admin.guard import problem
 from broker.admin.operations import Operation, Parameter, openapi
 from broker.admin.orders import CapacityOrders
@@ -65,7 +66,11 @@ class Api:
         self._propose = propose
         self._orders = CapacityOrders(Orders(ledger, civil), ledger, Foresight(ledger, processes))
         self._tokens = Tokens(ledger, callers, civil)
-        self.operations = (*self._table(), *Bans(ledger, self._record).operations())
+        self.operations = (
+            *self._table(),
+            *Bans(ledger, self._record).operations(),
+            *Factors(ledger).operations(),
+        )
 
     async def snapshot(self) -> tuple[HostState, Usage | None, Sequence[WorkerView]]:
         """This host and the ledger at once; without the ledger, None and nobody."""

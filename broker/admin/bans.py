@@ -33,7 +33,7 @@ class Bans:
             {
                 "kind": ban.kind,
                 "employee": ban.employee or None,
-                "address": ban.where if ban.kind != "browser" else None,
+                "address": ban.where if ban.kind in ("pair", "address") else None,
                 "seconds_left": ban.left_ms / 1000,
             }
             for ban in found

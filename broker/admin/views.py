@@ -140,6 +140,7 @@ def session(record: SessionRecord) -> Json:
         "last_seen_ms": record.last_seen_ms,
         "address": record.address,
         "agent": record.agent,
+        "factor": record.factor or None,
     }
 
 

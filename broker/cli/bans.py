@@ -16,6 +16,7 @@ _KINDS = {
     "pair": "name from address",
     "address": "address",
     "browser": "known browser",
+    "codes": "codes of the second factor",
 }
 
 

@@ -48,6 +48,7 @@ _COMMANDS = {
     "capacity": ("capacity", "See capacity, raise it, go back."),
     "sessions": ("sessions", "Logged-in browsers: list, revoke, refresh."),
     "bans": ("bans", "Bans by wrong passwords: list, clear."),
+    "factors": ("factors", "Second factors: show, reset; let employees set them up."),
     "waiting": ("waiting", "The waiting room."),
     "servers": ("servers", "The applications' servers and their health."),
     "workers": ("workers", "Worker processes: list, forget a lost one."),

@@ -141,16 +141,34 @@ async def _directory(settings: Settings) -> list[Finding]:
         return [Finding("directory", "fault", text) for text in error.faults or (error.reason,)]
     try:
         await directory.probe()
+        doubts = await directory.survey(_groups(settings))
     except BrokerError as error:
         return [Finding("directory", "fault", error.reason)]
     finally:
         await directory.close()
     servers = ", ".join(settings.directory.servers)
-    return [Finding("directory", "ok", f"{servers}: bound, and found {settings.directory.base}")]
+    return [
+        Finding("directory", "ok", f"{servers}: bound, and found {settings.directory.base}"),
+        *(Finding("directory", doubt.level, doubt.text) for doubt in doubts),
+    ]
+
+
+def _groups(settings: Settings) -> dict[str, str]:
+    """Every group of the directory that the configuration names, and where."""
+    named = {
+        group: f"population {each.name}" for each in settings.populations for group in each.groups
+    }
+    named |= dict.fromkeys(settings.second_factor.groups, "second_factor")
+    for role in ("operators", "viewers"):
+        if group := getattr(settings.admin, role):
+            named[group] = f"admin.{role}"
+    return named
 
 
 async def _ledger(settings: Settings) -> list[Finding]:
-    found = await faults(settings.ledger.url.get_secret_value())
+    factor = settings.second_factor
+    needed = bool(factor.populations or factor.groups)
+    found = await faults(settings.ledger.url.get_secret_value(), factors=needed)
     if not found:
         return [Finding("ledger", "ok", "Redis is fit to be the ledger")]
     return [

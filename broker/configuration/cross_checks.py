@@ -28,6 +28,7 @@ _CHECKS = (
     people.directory,
     people.sessions,
     people.bans,
+    people.second_factor,
     people.ledger,
 )
 
@@ -46,6 +47,9 @@ def doubts(settings: Settings) -> Found:
             "without bind_dn nobody's entry is read again while they work: who is disabled stays "
             "logged in until sessions.lifetime",
         )
+    factor = settings.second_factor
+    if factor.except_from and not (factor.populations or factor.groups):
+        yield ("second_factor", "except_from"), "nobody needs a second factor anyway"
     used = {route.pool for host in settings.hosts for route in host.routes}
     for name, pool in settings.pools.items():
         if name not in used:

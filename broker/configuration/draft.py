@@ -22,6 +22,7 @@ from broker.settings import (
     Pool,
     Population,
     Seats,
+    SecondFactor,
     Sessions,
     Settings,
 )
@@ -57,6 +58,7 @@ class Draft:
     directory: DirectorySettings | None = None
     sessions: Sessions | None = None
     bans: Bans | None = None
+    second_factor: SecondFactor | None = None
     ledger: LedgerSettings | None = None
     admin: Admin | None = None
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
+from broker.configuration.faults import nearest
 from broker.errors import ConfigurationError
 from broker.ledger.connections import Address
 from broker.site.tokens import KeyRing
@@ -75,6 +77,27 @@ def bans(draft: Draft) -> Found:
             yield ("bans", key), "should be above 0"
     if draft.bans.slowest >= LONGEST_DELAY:
         yield ("bans", "slowest"), f"should be below {LONGEST_DELAY:g} s: browsers wait meanwhile"
+
+
+def second_factor(draft: Draft) -> Found:
+    factor = draft.second_factor
+    if factor is None:
+        return
+    for index, name in enumerate(factor.populations):
+        if name not in draft.population_names:
+            offer = nearest(name, draft.population_names)
+            yield ("second_factor", "populations", index), f"there is no population {name}{offer}"
+    if factor.window <= 0:
+        yield ("second_factor", "window"), "should be above 0"
+    if draft.sessions is None or not (factor.populations or factor.groups):
+        return
+    with contextlib.suppress(ConfigurationError):  # which is told where it belongs
+        if not KeyRing.from_json(draft.sessions.keys.get_secret_value()).factors:
+            yield (
+                ("sessions", "keys"),
+                "has no key for second factors: `broker keys rotate` adds one, before second_factor"
+                " is set",
+            )
 
 
 def ledger(draft: Draft) -> Found:

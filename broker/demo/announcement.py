@@ -86,6 +86,9 @@ def welcome(known: dict[str, Any], plan: Plan) -> str:
   Log in    sales     {_some(people["sales"])}
             managers  {_some(people["managers"])}
             others    {_some(people["everyone"])}   (not admitted at first)
+            sales     {_some(people["second_factor"])}   (with a second factor)
+            sales     {people["expired"][0]}   (the password has expired: one changes it first)
+            sales     {people["must_change"][0]}   (must change it at the first login)
             password  {known["password"]}   (everybody's)
 
   The browser does not know the demo's CA yet. Either accept its warning once for each host, or

@@ -1,10 +1,12 @@
-"""The invented company of the demo: 1,000 employees, their groups, and who may log in.
+"""The invented company of the demo: 1,002 employees, their groups, and who may log in.
 
 ``python -m broker.demo.employees > config/demo.ldif`` writes the directory as LDIF (RFC 2849),
 the same bytes for the same seed on every machine. 60 managers, 140 sales people, 780 others (12 of
-them in the ops group) and 20 who left and are marked ``employeeType: disabled``; some of those are
-still in the sales group, as it happens. People live from Poland to Senegal, so names carry whatever
-letters they need; login names (``uid``) are ASCII. Everybody shares one password: it is a demo.
+them in the ops group), and 20 who left and are marked ``employeeType: disabled``; some of those are
+still in the sales group, as it happens. Beyond the thousand, in sales: 2 who need a second factor,
+2 whose password has expired, 2 who must change it first. People live from Poland to Senegal, so
+names carry whatever letters they need; login names (``uid``) are ASCII. Everybody shares one
+password: it is a demo.
 
 ``accounts`` reads such a file back and says who may log in, by population. Talks to nothing; must
 not be imported by anything outside the demo and its tests.
@@ -19,7 +21,7 @@ import sys
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ldaptor.protocols.ldap.ldif import asLDIF
 from ldaptor.protocols.ldap.ldifprotocol import LDIF
@@ -37,8 +39,12 @@ GROUPS_DN = f"ou=groups,{BASE_DN}"
 SERVICE_DN = f"cn=broker,ou=services,{BASE_DN}"
 SERVICE_PASSWORD = "demo-broker-reads-the-directory"
 DISABLED_FILTER = "(employeeType=disabled)"
+# As password policies name them (draft-behera-ldap-password-policy-10, 5.3).
+PASSWORD_ENDED, PASSWORD_RESET = "pwdEndTime", "pwdReset"
 
 MANAGERS, SALES, OPS, DISABLED = 60, 140, 12, 20
+SECOND_FACTOR, EXPIRED, MUST_CHANGE = 2, 2, 2  # beyond the thousand
+PasswordState = Literal["good", "expired", "must_change"]
 EMPLOYEES = 1000
 DISABLED_SALES = 4
 DEPARTMENTS = ("Networks", "Customer care", "Engineering", "Finance", "People", "Logistics")
@@ -64,6 +70,7 @@ class Person:
     groups: tuple[str, ...]
     disabled: bool
     number: int
+    password: PasswordState = "good"
 
     @property
     def dn(self) -> str:
@@ -73,7 +80,7 @@ class Person:
 def invent(seed: int = SEED) -> list[Person]:
     """All employees, in the order of their employee numbers."""
     chance = random.Random(seed)
-    roles = (
+    roles: list[tuple[str, tuple[str, ...], bool]] = (
         [("Management", ("managers",), False)] * MANAGERS
         + [("Sales", ("sales",), False)] * SALES
         + [("Networks", ("ops",), False)] * OPS
@@ -82,6 +89,11 @@ def invent(seed: int = SEED) -> list[Person]:
     )
     roles += [(chance.choice(DEPARTMENTS), (), False) for _ in range(EMPLOYEES - len(roles))]
     chance.shuffle(roles)
+    roles += [("Sales", ("sales", "second-factor"), False)] * SECOND_FACTOR
+    roles += [("Sales", ("sales",), False)] * (EXPIRED + MUST_CHANGE)
+    passwords: list[PasswordState] = ["good"] * (EMPLOYEES + SECOND_FACTOR)
+    passwords += ["expired"] * EXPIRED
+    passwords += ["must_change"] * MUST_CHANGE
     taken: set[str] = set()
     people = []
     for number, (department, groups, disabled) in enumerate(roles, start=1):
@@ -98,6 +110,7 @@ def invent(seed: int = SEED) -> list[Person]:
                 groups=(*groups, "staff") if not disabled else groups,
                 disabled=disabled,
                 number=number,
+                password=passwords[number - 1],
             )
         )
     return people
@@ -115,16 +128,23 @@ def accounts(ldif_path: str | Path) -> dict[str, list[str]]:
 
     ``managers``, ``sales`` and ``everyone`` (all others) are disjoint and hold working accounts
     only; ``ops`` names the working members of the ops group, who belong to ``everyone`` too;
-    ``disabled`` those who may not log in.
+    ``second_factor`` those of the sales population who need one, and stand nowhere else;
+    ``expired`` and ``must_change`` those of it whose password must be changed before it opens
+    anything, nowhere else either; ``disabled`` those who may not log in.
     """
     reader = _People()
     reader.dataReceived(Path(ldif_path).read_bytes())
-    found: dict[str, list[str]] = {
-        name: [] for name in ("managers", "sales", "everyone", "ops", "disabled")
-    }
-    for uid, groups, disabled in reader.people:
-        if disabled:
-            found["disabled"].append(uid)
+    kinds = (
+        *("managers", "sales", "everyone", "ops", "second_factor"),
+        *("expired", "must_change", "disabled"),
+    )
+    found: dict[str, list[str]] = {name: [] for name in kinds}
+    for uid, groups, disabled, password in reader.people:
+        if disabled or password != "good":
+            found["disabled" if disabled else password].append(uid)
+            continue
+        if "second-factor" in groups:
+            found["second_factor"].append(uid)
             continue
         found[next((name for name in ("managers", "sales") if name in groups), "everyone")].append(
             uid
@@ -135,10 +155,10 @@ def accounts(ldif_path: str | Path) -> dict[str, list[str]]:
 
 
 class _People(LDIF):  # type: ignore[misc]
-    """Collects (uid, group names, disabled) from the entries that are people."""
+    """Collects (uid, group names, disabled, state of the password) of the entries of people."""
 
     def __init__(self) -> None:
-        self.people: list[tuple[str, set[str], bool]] = []
+        self.people: list[tuple[str, set[str], bool, PasswordState]] = []
 
     def gotEntry(self, obj: Mapping[bytes, Iterable[bytes]]) -> None:
         if b"inetOrgPerson" not in obj[b"objectClass"]:
@@ -147,7 +167,13 @@ class _People(LDIF):  # type: ignore[misc]
         groups = {
             dn.decode().split(",", 1)[0].removeprefix("cn=") for dn in obj.get(b"memberOf", ())
         }
-        self.people.append((uid.decode(), groups, b"disabled" in obj[b"employeeType"]))
+        password: PasswordState = "good"
+        if PASSWORD_ENDED.encode() in obj:
+            password = "expired"
+        elif PASSWORD_RESET.encode() in obj:
+            password = "must_change"
+        disabled = b"disabled" in obj[b"employeeType"]
+        self.people.append((uid.decode(), groups, disabled, password))
 
 
 def _login_name(given: str, family: str, taken: set[str]) -> str:
@@ -225,13 +251,17 @@ def _person(person: Person, seed: int) -> tuple[str, _Attributes]:
         ("preferredLanguage", [person.community.language]),
         ("userPassword", [_hashed(PASSWORD, f"{seed} {person.uid}")]),
     ]
+    if person.password == "expired":
+        attributes.append((PASSWORD_ENDED, ["20200316000000Z"]))
+    elif person.password == "must_change":
+        attributes.append((PASSWORD_RESET, ["TRUE"]))
     if person.groups:
         attributes.append(("memberOf", [f"cn={group},{GROUPS_DN}" for group in person.groups]))
     return person.dn, attributes
 
 
 def _groups(people: list[Person]) -> Iterator[tuple[str, _Attributes]]:
-    for group in ("managers", "sales", "ops", "staff"):
+    for group in ("managers", "sales", "ops", "second-factor", "staff"):
         yield (
             f"cn={group},{GROUPS_DN}",
             [

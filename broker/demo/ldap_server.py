@@ -3,9 +3,12 @@
 ``python -m broker.demo.ldap_server --ldif F --port N --certificate C --key K`` loads the LDIF,
 listens (LDAPS; with ``--start-tls`` plain LDAP that must be upgraded before anything else), prints
 ``READY PORT`` and serves until SIGTERM. Port 0 picks a free one. The protocol is ldaptor's on
-Twisted; here are the rules of the house: nothing can be changed, nobody anonymous sees more than
+Twisted; here are the rules of the house: nobody anonymous sees more than
 the root entry, employees see their own entry, and only accounts under ``ou=services`` may search.
-It must not be used for anything real: passwords are kept as ``{SSHA}`` and there is no lock-out.
+The one thing that changes is a password (RFC 3062), by whoever knows the old one, until the server
+stops. An expired or reset one opens nothing and is told as Active Directory tells it, by a sub-code
+and to nobody but who has it. It must not be used for anything real: passwords are kept as
+``{SSHA}`` and there is no lock-out.
 """
 
 from __future__ import annotations
@@ -16,13 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldaptor._encoder import to_bytes
-from ldaptor.protocols import pureldap
+from ldaptor.protocols import pureber, pureldap
 from ldaptor.protocols.ldap import ldaperrors
 from ldaptor.protocols.ldap.ldapserver import BaseLDAPServer
 from twisted.internet import reactor, ssl
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import ServerFactory
 
+from broker.demo.employees import PASSWORD_ENDED, PASSWORD_RESET
 from broker.demo.ldap_tree import Entry, Tree, load
 
 if TYPE_CHECKING:
@@ -33,6 +37,11 @@ if TYPE_CHECKING:
 START_TLS = pureldap.LDAPStartTLSRequest.oid
 SERVICES = b",ou=services,"
 SIZE_LIMIT = 2000
+PASSWORD_MODIFY = pureldap.LDAPPasswordModifyRequest.oid
+SHORTEST_PASSWORD = 10
+# [MS-ADTS] 3.1.1.5.1: ERROR_PASSWORD_EXPIRED, ERROR_PASSWORD_MUST_CHANGE
+SUB_CODES = {PASSWORD_ENDED.encode(): b"532", PASSWORD_RESET.encode(): b"773"}
+REFUSED = b"80090308: LdapErr: DSID-0C090447, comment: AcceptSecurityContext error, data %b, v3839"
 
 
 class DirectoryServer(BaseLDAPServer):  # type: ignore[misc]
@@ -79,6 +88,9 @@ class DirectoryServer(BaseLDAPServer):  # type: ignore[misc]
             raise ldaperrors.LDAPInvalidCredentials() from None
 
         def accepted(entry: Entry) -> pureldap.LDAPBindResponse:
+            for attribute, code in SUB_CODES.items():
+                if attribute in entry:
+                    raise ldaperrors.LDAPInvalidCredentials(REFUSED % code)
             self.bound = entry
             return pureldap.LDAPBindResponse(resultCode=0)
 
@@ -111,6 +123,8 @@ class DirectoryServer(BaseLDAPServer):  # type: ignore[misc]
     def handle_LDAPExtendedRequest(self, request: Any, controls: Any, reply: Reply) -> Any:
         """StartTLS (RFC 4511 section 4.14): answer in the clear, then turn the transport over."""
         self.checkControls(controls)
+        if to_bytes(request.requestName) == PASSWORD_MODIFY:
+            return self._change_password(request)
         if to_bytes(request.requestName) != START_TLS:
             raise ldaperrors.LDAPProtocolError("unknown extended operation")
         if self.secure:
@@ -121,9 +135,27 @@ class DirectoryServer(BaseLDAPServer):  # type: ignore[misc]
         self.secure = True
         self.bound = None
 
+    def _change_password(self, request: Any) -> Any:
+        """RFC 3062: one's own, or the service account anybody's; the old one must be told."""
+        if not self.secure or self.bound is None:
+            raise ldaperrors.LDAPStrongAuthRequired()
+        told = _password_fields(to_bytes(request.requestValue))
+        entry = self.factory.tree.entry(told.get(0, self.bound.key))
+        if not self._may_see(entry):
+            raise ldaperrors.LDAPInsufficientAccessRights()
+        new = told.get(2, b"")
+
+        def changed(entry: Entry) -> pureldap.LDAPExtendedResponse:
+            if len(new) < SHORTEST_PASSWORD or new == told.get(1):
+                raise ldaperrors.LDAPConstraintViolation("too short, or the old one")
+            entry.set_password(new)
+            return pureldap.LDAPExtendedResponse(resultCode=0, responseName=PASSWORD_MODIFY)
+
+        return entry.bind(told.get(1, b"")).addCallback(changed)
+
     def handleUnknown(self, request: Any, controls: Any, callback: Reply) -> Any:
         """Everything else would change something."""
-        raise ldaperrors.LDAPUnwillingToPerform("this directory is read only")
+        raise ldaperrors.LDAPUnwillingToPerform("nothing here can be changed but a password")
 
     def _may_see(self, entry: Entry) -> bool:
         return self.bound is not None and (SERVICES in self.bound.key or entry is self.bound)
@@ -135,7 +167,10 @@ class DirectoryServer(BaseLDAPServer):  # type: ignore[misc]
                 (b"objectClass", [b"top"]),
                 (b"supportedLDAPVersion", [b"3"]),
                 (b"namingContexts", [self.factory.tree.suffix]),
-                (b"supportedExtension", [START_TLS] if self.factory.start_tls else []),
+                (
+                    b"supportedExtension",
+                    [PASSWORD_MODIFY, *([START_TLS] if self.factory.start_tls else [])],
+                ),
             ],
         )
 
@@ -164,6 +199,17 @@ def _selected(entry: Entry, wanted: list[bytes]) -> pureldap.LDAPSearchResultEnt
             if name.lower() != b"userpassword" and (everything or name.lower() in names)
         ],
     )
+
+
+def _password_fields(value: bytes) -> dict[int, bytes]:
+    """The number of each context tag of the sequence, and what stands in it (RFC 3062, 2)."""
+    try:
+        inner = pureldap.LDAPBERDecoderContext_LDAPPasswordModifyRequest()
+        context = pureber.BERDecoderContext(inherit=inner)
+        sequence, _ = pureber.berDecodeObject(context, value)
+        return {field.tag & 0x1F: field.value for field in sequence}
+    except (pureber.BERException, TypeError, AttributeError):
+        raise ldaperrors.LDAPProtocolError("no change of a password") from None
 
 
 def main(arguments: list[str] | None = None) -> int:

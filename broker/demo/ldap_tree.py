@@ -2,12 +2,15 @@
 
 ldaptor's own in-memory tree walks every entry for each search. Here the equality filters that a
 broker sends (by ``uid``, ``mail``, ``member``, ...) are answered from dictionaries, and only the
-few candidates are matched in full, by ldaptor's own matcher. Read only: nothing is ever changed
-after loading. Does no I/O.
+few candidates are matched in full, by ldaptor's own matcher. Nothing is changed after loading but
+passwords. Does no I/O.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import secrets
 from typing import TYPE_CHECKING
 
 from ldaptor.entry import BaseLDAPEntry
@@ -29,6 +32,16 @@ class Entry(BaseLDAPEntry, MatchMixin):  # type: ignore[misc]
     def __init__(self, entry: BaseLDAPEntry) -> None:
         super().__init__(entry.dn, dict(entry.items()))
         self.key = _key(entry.dn)
+
+    def set_password(self, new: bytes) -> None:
+        """In memory only; whatever was wrong with the former one is over."""
+        salt = secrets.token_bytes(8)
+        digest = hashlib.sha1(new + salt).digest()
+        self._attributes[b"userPassword"] = self.buildAttributeSet(
+            b"userPassword", [b"{SSHA}" + base64.b64encode(digest + salt)]
+        )
+        for mark in (b"pwdEndTime", b"pwdReset"):
+            self._attributes.pop(mark, None)
 
 
 class Tree:

@@ -39,8 +39,10 @@ class Search(Protocol):
         attributes: tuple[str, ...],
         *,
         scope: Literal["BASE", "SUBTREE"] = "SUBTREE",
+        limit: int = 0,
     ) -> list[Entry]:
-        """The entries found; of a base that does not exist none, when it is the only one asked."""
+        """The entries found, at most ``limit`` (0: all); of a base that does not exist none, when
+        it is the only one asked."""
         ...
 
 

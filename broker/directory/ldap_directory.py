@@ -26,11 +26,12 @@ from broker.directory.wire import tls_context
 from broker.errors import ConfigurationError, DirectoryAway, PasswordRefused, WrongPassword
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from broker.directory.evenness import Kind
     from broker.directory.line import Found
     from broker.directory.port import Employee, Gate
+    from broker.directory.survey import Doubt
 
 Answer = TypeVar("Answer")
 
@@ -137,6 +138,14 @@ class LdapDirectory:
         for server in self._servers:
             async with self._in_time(self._deadline) as limit:
                 await self._talk(limit, partial(Line.probe, server=server))
+
+    async def survey(self, groups: Mapping[str, str]) -> list[Doubt]:
+        """After a probe: whether what is configured finds anybody. ``groups``: DN -> what in the
+        configuration names it. Nothing where only employees may read their own entries."""
+        if not self.can_look_up:
+            return []
+        async with self._in_time(self._deadline) as limit:
+            return await self._talk(limit, lambda line: line.survey(groups))
 
     async def close(self) -> None:
         await self._switchboard.close(self._deadline)

@@ -26,6 +26,7 @@ from broker.directory import reading
 from broker.directory.cutoff import Cutoff
 from broker.directory.groups import all_groups
 from broker.directory.link import Broken, ChangeAnswer, Entry, Link, open_link
+from broker.directory.survey import survey
 from broker.directory.verdict import verdict
 from broker.errors import (
     AccountRefused,
@@ -37,12 +38,13 @@ from broker.errors import (
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from broker.directory.groups import Search
     from broker.directory.plan import DirectoryPlan, Server
     from broker.directory.port import Employee
     from broker.directory.servers import Servers
+    from broker.directory.survey import Doubt
     from broker.directory.verdict import Verdict
 
 Answer = TypeVar("Answer")
@@ -197,6 +199,10 @@ class Line:
         finally:
             link.close()
         raise DirectoryAway(f"Directory server {server.number}: {cause}.")
+
+    def survey(self, groups: Mapping[str, str]) -> list[Doubt]:
+        """What the configuration finds; see ``survey.py``. Raises DirectoryAway."""
+        return list(survey(self._search, self._plan, groups))
 
     def close(self) -> None:
         while self._links:

@@ -48,6 +48,11 @@ def user_filter(plan: DirectoryPlan, name: str) -> str:
     return _filled(plan.user_filter, {"{username}": name})
 
 
+def anybody_filter(plan: DirectoryPlan) -> str:
+    """What ``user_filter`` finds, whatever the name."""
+    return plan.user_filter.replace("{username}", "*")
+
+
 def group_filter(plan: DirectoryPlan, entry: Entry, name: str) -> str:
     return _filled(plan.group_filter, {"{username}": name, "{dn}": entry.dn})
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from email.utils import formatdate
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from broker.gateway.deadlines import Deadlines
 from broker.gateway.doorstep import Place, counted_as
 from broker.gateway.http1 import HeadReader
 from broker.gateway.outbox import Outbox
+from broker.policy.second_factor import excepted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from broker.telemetry.tracing import Tracing
 
 BUFFER: Final = 64 * 1024
+INSIDE_REMEMBERED: Final = 4096  # addresses
 REST: Final = 2.0  # seconds after which an idle connection gives up what it remembers
 
 _log = logging.getLogger(__name__)
@@ -114,9 +117,10 @@ class Ground:
         self._by_address: dict[str, int] = {}
         self.use_door(door)
 
-    def use_door(self, door: DoorPlan) -> None:
-        """Take over limits; also at a reload."""
+    def use_door(self, door: DoorPlan, inside: tuple[str, ...] = ()) -> None:
+        """Take over limits, and the networks that are *inside*; also at a reload."""
         self.door = door
+        self.is_inside = lru_cache(INSIDE_REMEMBERED)(partial(excepted, networks=inside))
         self.rest = min(REST, door.keep_alive)
         self.reader = HeadReader(
             header_count=door.header_count, request_line_limit=door.request_line_limit

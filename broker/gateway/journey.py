@@ -262,6 +262,13 @@ class Journey:
                 exchange.session = session
                 exchange.person = session.person
             exchange.identified_at = now
+        if (
+            session is not None
+            and session.tied
+            and not self.ground.is_inside(exchange.browser.address)
+        ):
+            # Begun in a network from which a password is enough, and this is another one.
+            exchange.session = exchange.person = exchange.cookie = session = None
         route_ = exchange.route
         if route_ is None:
             if exchange.pool is None:

@@ -178,9 +178,11 @@ class ListenerPlan:
 
 @dataclass(frozen=True, slots=True)
 class GatewayPlan:
-    """Everything. ``hosts`` include home; ``portal`` names the portal's pool in ``pools``."""
+    """Everything. ``hosts`` include home; ``portal`` names the portal's pool in ``pools``.
+    ``inside``: networks from which no second factor is needed."""
 
     door: DoorPlan
     hosts: tuple[HostPlan, ...]
     pools: Mapping[str, PoolPlan]
     portal: str = "portal"
+    inside: tuple[str, ...] = ()

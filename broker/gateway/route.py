@@ -22,7 +22,7 @@ HEALTHZ: Final = b"/.broker/healthz"
 STATUS: Final = b"/.broker/wait/status"
 ROOM: Final = b"/.broker/wait"
 PORTAL_PATHS: Final = frozenset(
-    (ROOM, b"/.broker/logout", b"/.broker/landing", b"/.broker/jwks.json")
+    (ROOM, b"/.broker/logout", b"/.broker/landing", b"/.broker/language", b"/.broker/jwks.json")
 )
 PORTAL_PREFIX: Final = b"/.broker/static/"
 LONGEST_REMEMBERED: Final = 128

@@ -78,6 +78,7 @@ class Gateway:
             answers=Answers(),
             tracing=Tracing(random_module.Random(chance.getrandbits(128)).getrandbits),
         )
+        self._ground.use_door(plan.door, plan.inside)
         self._browsers: set[BrowserConnection] = set()
         self._pools: dict[str, Pool] = {}
         self._retired: list[Pool] = []
@@ -108,7 +109,7 @@ class Gateway:
     def replace(self, plan: GatewayPlan) -> None:
         """A new plan, from the next request on. What is in flight keeps the old one; servers that
         both plans name keep their connections."""
-        self._ground.use_door(plan.door)
+        self._ground.use_door(plan.door, plan.inside)
         self._journey.table = self._table(plan)
         self._plan = plan
         if self._ticking is not None:

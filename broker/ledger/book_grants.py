@@ -147,6 +147,7 @@ def _encode(report: SyncReport) -> bytes:
             ],
             "touches": [value for t in report.touches for value in (t.employee, t.idle_ms)],
             "present": report.present,
+            "sessions_used": report.sessions_used,
             "revocations_known": report.revocations_known,
             "limits_known": report.limits_known,
             "digest": report.digest,

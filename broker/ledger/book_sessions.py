@@ -7,6 +7,7 @@ portions, so that no script holds Redis up.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ class BookSessions:
         self._scripts = scripts
 
     async def put_session(
-        self, record: SessionRecord, *, most: int, refuse: bool = False
+        self, record: SessionRecord, *, most: int, refuse: bool = False, replaced: str = ""
     ) -> tuple[str, ...]:
         evicted = await self._scripts.run(
             "put_session",
@@ -46,6 +47,7 @@ class BookSessions:
             most,
             msgspec.json.encode(record),
             int(refuse),
+            replaced,
         )
         if isinstance(evicted, int):
             raise SessionsFull(f"This employee has {most} sessions already.")
@@ -59,7 +61,7 @@ class BookSessions:
 
     async def sessions(self, employee: str) -> Sequence[SessionRecord]:
         found = await self._scripts.run("sessions", employee)
-        return tuple(record for record in map(_record, found) if record is not None)
+        return _used(found)
 
     async def end_session(self, session_id: str) -> bool:
         return bool(await self._scripts.run("end_session", session_id))
@@ -100,7 +102,7 @@ class BookSessions:
         self, kind: RevocationKind, subject: str, most: int
     ) -> tuple[int, Sequence[SessionRecord]]:
         total, *found = await self._scripts.run("reread", "list", kind, subject, most)
-        return int(total), tuple(record for record in map(_record, found) if record is not None)
+        return int(total), _used(found)
 
     async def update_sessions(self, employee: str, records: Sequence[SessionRecord]) -> int:
         flat: list[str | bytes] = []
@@ -152,6 +154,15 @@ def _portions(rows: Iterable[Any]) -> Iterator[list[Any]]:
 
 def _record(encoded: bytes | None) -> SessionRecord | None:
     return None if encoded is None else msgspec.json.decode(encoded, type=SessionRecord)
+
+
+def _used(flat: Sequence[Any]) -> tuple[SessionRecord, ...]:
+    """Records, each followed by when it was used last."""
+    records = (msgspec.json.decode(encoded, type=SessionRecord) for encoded in flat[::2])
+    return tuple(
+        replace(record, last_seen_ms=max(record.last_seen_ms, used))
+        for record, used in zip(records, flat[1::2], strict=True)
+    )
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from broker.errors import LedgerAway, LedgerLearning, Stale
 from broker.ledger import reporting
+from broker.ledger.memory_factors import MemoryFactors
 from broker.ledger.memory_guesses import MemoryGuesses
 from broker.ledger.memory_rereading import MemoryRereading
 from broker.ledger.memory_seats import MemorySeats
@@ -24,6 +25,9 @@ from broker.ledger.port import (
     AdminToken,
     AuditEntry,
     Ban,
+    Enrolled,
+    Factor,
+    FactorView,
     FormerTicket,
     GuessAnswer,
     Measures,
@@ -90,6 +94,7 @@ class MemoryLedger:
         self.seat_sessions = MemorySessions(self.state, self.seats)
         self.rereading = MemoryRereading(self.state, self.seat_sessions)
         self.guesses = MemoryGuesses(self.state)
+        self.factors = MemoryFactors(self.state)
         self.stewards = MemorySteward(self.state)
         self.admin_tokens: dict[str, AdminToken] = {}
 
@@ -205,6 +210,7 @@ class MemoryLedger:
         same_epoch = report.epoch == state.grants.epoch
         lost = self.seats.apply_touches(report.touches) if same_epoch else ()
         self.seats.apply_promises(report.promises)
+        self.seat_sessions.apply_used(report.sessions_used)
         no_ticket = self.seats.apply_presence(report.present)
         answer = state.grants.sync(reporting.told(report), state.now)
         self.seats.run_calls()
@@ -293,11 +299,13 @@ class MemoryLedger:
     # --- sessions
 
     async def put_session(
-        self, record: SessionRecord, *, most: int, refuse: bool = False
+        self, record: SessionRecord, *, most: int, refuse: bool = False, replaced: str = ""
     ) -> tuple[str, ...]:
         self._call()
         with self._news():
-            return self.seat_sessions.put_session(record, most=most, refuse=refuse)
+            return self.seat_sessions.put_session(
+                record, most=most, refuse=refuse, replaced=replaced
+            )
 
     async def session(self, session_id: str) -> SessionRecord | None:
         self._call()
@@ -388,6 +396,44 @@ class MemoryLedger:
     async def clear_bans(self, *, employee: str = "", address: str = "") -> int:
         self._call()
         return self.guesses.clear_bans(employee=employee, address=address)
+
+    # --- second factors
+
+    async def factor(self, employee: str) -> FactorView:
+        self._call()
+        return self.factors.factor(employee)
+
+    async def enrol(self, employee: str, factor: Factor) -> Enrolled:
+        self._call()
+        return self.factors.enrol(employee, factor)
+
+    async def spend_step(self, employee: str, factor_id: str, step: int) -> bool:
+        self._call()
+        return self.factors.spend_step(employee, factor_id, step)
+
+    async def spend_recovery(self, employee: str, factor_id: str, digest: str) -> bool:
+        self._call()
+        return self.factors.spend_recovery(employee, factor_id, digest)
+
+    async def reseal_factor(self, employee: str, factor_id: str, sealed: str) -> bool:
+        self._call()
+        return self.factors.reseal_factor(employee, factor_id, sealed)
+
+    async def reset_factor(self, employee: str, lasts_ms: int, entry: AuditEntry) -> bool:
+        self._call()
+        had = self.factors.reset_factor(employee, lasts_ms)
+        await self.record(entry)
+        return had
+
+    async def open_enrolment(self, lasts_ms: int, entry: AuditEntry | None = None) -> None:
+        self._call()
+        self.factors.open_enrolment(lasts_ms)
+        if entry is not None:
+            await self.record(entry)
+
+    async def enrolment(self) -> int:
+        self._call()
+        return self.factors.enrolment()
 
     # --- all
 

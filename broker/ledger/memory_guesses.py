@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.ledger.port import Ban, GuessAnswer
-from broker.policy.guessing import Tally, delay_ms, one_more, subject
+from broker.policy.guessing import CODES, Tally, delay_ms, one_more, subject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,11 @@ class MemoryGuesses:
         own = f"k {browser} {employee}"
         if browser and not self._banned_for(own):
             return GuessAnswer("allowed", 0, (own,), pairs_banned=self._count(own, rules))
+        if address == CODES:
+            pair = f"p {CODES} {employee}"
+            if left := self._banned_for(pair):
+                return GuessAnswer("pair", left)
+            return GuessAnswer("allowed", 0, (pair,), pairs_banned=self._count(pair, rules))
         counted: list[str] = [f"e {employee}"]
         pairs = addresses = 0
         if address:

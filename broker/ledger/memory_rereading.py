@@ -44,8 +44,8 @@ class MemoryRereading:
         self, kind: RevocationKind, subject: str, most: int
     ) -> tuple[int, tuple[SessionRecord, ...]]:
         written = self._sessions.written(kind, subject)
-        valid = [each for each in written[:most] if self._sessions.session(each.id) is not None]
-        return len(written), tuple(valid)
+        valid = (each for each in written[:most] if self._sessions.session(each.id) is not None)
+        return len(written), tuple(map(self._sessions.used, valid))
 
     def update_sessions(self, employee: str, records: Sequence[SessionRecord]) -> int:
         return self._sessions.update(employee, records)

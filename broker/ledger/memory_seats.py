@@ -8,7 +8,7 @@ included. Plain dictionaries, sorted on demand: correctness first, not speed. It
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -155,7 +155,8 @@ class MemorySeats:
     def look(self, employee: str, *, present: bool = False) -> SeatAnswer:
         seat = self._seats.get(employee)
         if seat is not None:
-            return self._answer("seated", seat.population)
+            idle_ms = self._state.now - seat.activity_ms
+            return replace(self._answer("seated", seat.population), idle_ms=idle_ms)
         ticket = self._tickets.get(employee)
         if self._state.learning:
             if ticket is not None and present:

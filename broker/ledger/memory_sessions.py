@@ -34,6 +34,7 @@ class MemorySessions:
         self._state = state
         self._seats = seats
         self._records: dict[str, SessionRecord] = {}
+        self._used_ms: dict[str, int] = {}
         self._revocations: list[Revocation] = []
         self.last_revocation = 0
         """The number of the latest one."""
@@ -50,15 +51,19 @@ class MemorySessions:
     # --- sessions
 
     def put_session(
-        self, record: SessionRecord, *, most: int, refuse: bool = False
+        self, record: SessionRecord, *, most: int, refuse: bool = False, replaced: str = ""
     ) -> tuple[str, ...]:
         if self._is_revoked(record):
             return (record.id,)
         if refuse:
-            others = [o for o in self.sessions(record.employee) if o.id != record.id]
+            mine = (record.id, replaced)
+            others = [o for o in self.sessions(record.employee) if o.id not in mine]
             if len(others) >= most:
                 raise SessionsFull(f"This employee has {most} sessions already.")
         self._store(record)
+        former = self._records.get(replaced)
+        if former is not None and former.employee == record.employee and replaced != record.id:
+            self._revoke("session", replaced, self._revocation_time())
         evicted = [other.id for other in self._of(record.employee)][:-most]
         for session_id in evicted:
             self._revoke("session", session_id, self._revocation_time())
@@ -75,7 +80,17 @@ class MemorySessions:
         return session_id in self._records
 
     def sessions(self, employee: str) -> tuple[SessionRecord, ...]:
-        return tuple(r for r in self._of(employee) if self.session(r.id) is not None)
+        return tuple(self.used(r) for r in self._of(employee) if self.session(r.id) is not None)
+
+    def used(self, record: SessionRecord) -> SessionRecord:
+        """With its last use, as lists show it."""
+        used_ms = self._used_ms.get(record.id, 0)
+        return replace(record, last_seen_ms=max(record.last_seen_ms, used_ms))
+
+    def apply_used(self, session_ids: Sequence[str]) -> None:
+        for session_id in session_ids:
+            if session_id in self._records:
+                self._used_ms[session_id] = self._state.now
 
     def count(self, employee: str) -> int:
         return len(self._of(employee))
@@ -186,6 +201,7 @@ class MemorySessions:
 
     def _delete(self, session_id: str) -> None:
         record = self._records.pop(session_id, None)
+        self._used_ms.pop(session_id, None)
         if record is not None and not self._of(record.employee):
             self._seats.give_back(record.employee)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 RevocationKind = Literal["session", "employee", "population", "everybody", "changed"]
 AdminRole = Literal["viewer", "operator"]
+Enrolled = Literal["enrolled", "exists", "closed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class SyncReport:
     last one the worker heard ("" at the start). ``limits_known`` acknowledges the document in force
     on this worker. ``present``: employees who polled the waiting room since the last sync,
     ``promises``: what they were told first. ``calls_known``: the last stretch of time (see
-    ``policy.forecast``) whose calls the worker has heard of.
+    ``policy.forecast``) whose calls the worker has heard of. ``sessions_used``: ids of sessions
+    served since the last report.
     """
 
     incarnation: str
@@ -97,6 +99,7 @@ class SyncReport:
     leaving: bool = False
     promises: tuple[Promise, ...] = ()
     calls_known: int = 0
+    sessions_used: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,8 @@ class SyncReply:
 class SeatAnswer:
     """``seated``: the seat is held (touched now). ``waiting``: a ticket with this ``number``; place
     is ``position`` (1 = next). ``called`` is only answered by ``look`` (admit claims at once).
-    ``claim_ms`` is what is left of the claim window; ``number`` counts in ``epoch``.
+    ``claim_ms`` is what is left of the claim window; ``number`` counts in ``epoch``. ``idle_ms``: for
+    how long the seat was idle, as far as workers have reported; only ``look`` says it.
     """
 
     state: SeatState
@@ -151,12 +155,15 @@ class SeatAnswer:
     position: int | None = None
     claim_ms: int | None = None
     ledger_ms: int = 0
+    idle_ms: int | None = None
     epoch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
-    """One logged-in browser as stored. Times are ledger time; ``ends_ms`` is the absolute end."""
+    """One logged-in browser as stored. Times are ledger time; ``ends_ms`` is the absolute end.
+    ``last_seen_ms``: the last use, to within the time after which a token is issued again; up to
+    date only in the answers of ``sessions`` and ``list_sessions``."""
 
     id: str
     employee: str
@@ -168,6 +175,31 @@ class SessionRecord:
     last_seen_ms: int = 0
     address: str = ""
     agent: str = ""
+    factor: Literal["", "totp", "recovery", "excepted"] = ""
+    """The second factor that was used at the login; ``excepted``: one is needed, but not in the
+    network it came from, so the session is good there only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """An employee's second factor. ``id``: of this enrolment. ``sealed``: the secret, which the
+    ledger cannot read. ``last_step``: the time step of the last code that was used. ``recovery``:
+    digests of the recovery codes that are left. ``since_ms``: civil time, as the ledger has it."""
+
+    id: str
+    sealed: str
+    last_step: int
+    recovery: tuple[str, ...] = ()
+    since_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FactorView:
+    """``factor`` is None for who has none; ``may_enrol_ms``: for how long more they may set one up
+    (0: not)."""
+
+    factor: Factor | None
+    may_enrol_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,10 +426,11 @@ class Ledger(Protocol):
 
     # --- sessions
     async def put_session(
-        self, record: SessionRecord, *, most: int, refuse: bool = False
+        self, record: SessionRecord, *, most: int, refuse: bool = False, replaced: str = ""
     ) -> tuple[str, ...]:
         """Store it; evict and revoke the employee's oldest beyond ``most``; returns their ids. With
-        ``refuse`` nobody is evicted: raises SessionsFull."""
+        ``refuse`` nobody is evicted: raises SessionsFull. ``replaced``: a session of the same
+        employee that ends with this one's beginning; seat and ticket are kept."""
         ...
 
     async def session(self, session_id: str) -> SessionRecord | None:
@@ -482,6 +515,42 @@ class Ledger(Protocol):
     async def clear_bans(self, *, employee: str = "", address: str = "") -> int:
         """End the bans of an employee's name, or of an address, or all when neither is said;
         returns how many there were."""
+        ...
+
+    # --- second factors; all but the last three raise LedgerLearning while it learns: what it has
+    # forgotten must not look like what never was
+    async def factor(self, employee: str) -> FactorView: ...
+
+    async def enrol(self, employee: str, factor: Factor) -> Enrolled:
+        """Keep it, if the employee has none (``exists``) and may set one up (``closed``); a
+        permission for this employee alone is used up by it. ``since_ms`` is the ledger's."""
+        ...
+
+    async def spend_step(self, employee: str, factor_id: str, step: int) -> bool:
+        """Use the code of ``step``: True for exactly one caller, and never for a step that is not
+        above the last used one, or of another enrolment."""
+        ...
+
+    async def spend_recovery(self, employee: str, factor_id: str, digest: str) -> bool:
+        """Use a recovery code: True for exactly one caller."""
+        ...
+
+    async def reseal_factor(self, employee: str, factor_id: str, sealed: str) -> bool:
+        """The same secret under a newer key; False when the enrolment is another one by now."""
+        ...
+
+    async def reset_factor(self, employee: str, lasts_ms: int, entry: AuditEntry) -> bool:
+        """Forget the factor; the employee may set up another one for ``lasts_ms`` (0: not), within
+        this epoch. True if there was one. ``entry`` is written in the same step."""
+        ...
+
+    async def open_enrolment(self, lasts_ms: int, entry: AuditEntry | None = None) -> None:
+        """Whoever has no factor may set one up for ``lasts_ms`` from now (0: no more), within this
+        epoch: a ledger that came back closes it, because it may have forgotten factors."""
+        ...
+
+    async def enrolment(self) -> int:
+        """For how many ms more everybody may; 0 when it is closed."""
         ...
 
     # --- all

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from broker.errors import LedgerAway
 from broker.ledger.book_audit import BookAudit
+from broker.ledger.book_factors import BookFactors
 from broker.ledger.book_grants import BookGrants
 from broker.ledger.book_guesses import BookGuesses
 from broker.ledger.book_limits import BookLimits
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
         AdminToken,
         AuditEntry,
         Ban,
+        Enrolled,
+        Factor,
+        FactorView,
         FormerTicket,
         GuessAnswer,
         Measures,
@@ -59,6 +63,7 @@ class RedisLedger:
         self._seats = BookSeats(scripts)
         self._sessions = BookSessions(scripts)
         self._guesses = BookGuesses(scripts)
+        self._factors = BookFactors(scripts)
         self._steward = BookSteward(scripts)
         self._audit = BookAudit(scripts)
         self._measures = BookMeasures(scripts)
@@ -171,9 +176,9 @@ class RedisLedger:
     # --- sessions
 
     async def put_session(
-        self, record: SessionRecord, *, most: int, refuse: bool = False
+        self, record: SessionRecord, *, most: int, refuse: bool = False, replaced: str = ""
     ) -> tuple[str, ...]:
-        return await self._sessions.put_session(record, most=most, refuse=refuse)
+        return await self._sessions.put_session(record, most=most, refuse=refuse, replaced=replaced)
 
     async def session(self, session_id: str) -> SessionRecord | None:
         return await self._sessions.session(session_id)
@@ -240,6 +245,32 @@ class RedisLedger:
 
     async def clear_bans(self, *, employee: str = "", address: str = "") -> int:
         return await self._guesses.clear_bans(employee=employee, address=address)
+
+    # --- second factors
+
+    async def factor(self, employee: str) -> FactorView:
+        return await self._factors.factor(employee)
+
+    async def enrol(self, employee: str, factor: Factor) -> Enrolled:
+        return await self._factors.enrol(employee, factor)
+
+    async def spend_step(self, employee: str, factor_id: str, step: int) -> bool:
+        return await self._factors.spend_step(employee, factor_id, step)
+
+    async def spend_recovery(self, employee: str, factor_id: str, digest: str) -> bool:
+        return await self._factors.spend_recovery(employee, factor_id, digest)
+
+    async def reseal_factor(self, employee: str, factor_id: str, sealed: str) -> bool:
+        return await self._factors.reseal_factor(employee, factor_id, sealed)
+
+    async def reset_factor(self, employee: str, lasts_ms: int, entry: AuditEntry) -> bool:
+        return await self._factors.reset_factor(employee, lasts_ms, entry)
+
+    async def open_enrolment(self, lasts_ms: int, entry: AuditEntry | None = None) -> None:
+        await self._factors.open_enrolment(lasts_ms, entry)
+
+    async def enrolment(self) -> int:
+        return await self._factors.enrolment()
 
     # --- all
 

@@ -23,6 +23,7 @@ def sync_report(
     revocations_known: int = 0,
     promises: Sequence[Promise] = (),
     calls_known: int = 0,
+    sessions_used: Sequence[str] = (),
 ) -> SyncReport:
     """``told`` as it is sent, with what else travels along."""
     wants = {cell: (count, age) for cell, count, age in told.wants}
@@ -50,6 +51,7 @@ def sync_report(
         leaving=told.leaving,
         promises=tuple(promises),
         calls_known=calls_known,
+        sessions_used=tuple(sessions_used),
     )
 
 

@@ -37,15 +37,16 @@ class Fault:
 _REFUSED = Fault("fault", "Redis refuses the user name or password of ledger.url, or wants one")
 
 
-async def faults(url: str, *, deadline: float = 2.0) -> list[Fault]:
-    """All that is wrong with the Redis at ``url``, unreachable included; within ``deadline`` s."""
+async def faults(url: str, *, deadline: float = 2.0, factors: bool = False) -> list[Fault]:
+    """All that is wrong with the Redis at ``url``, unreachable included; within ``deadline`` s.
+    ``factors``: it keeps second factors, which cannot be made again from what workers know."""
     try:
         client = open_client(Address.read(url), deadline=deadline, decode_responses=True)
     except ConfigurationError as error:
         return [Fault("fault", f"ledger.url {error.reason}")]
     try:
         async with asyncio.timeout(deadline):
-            return [fault async for fault in _look_everywhere(client)]
+            return [fault async for fault in _look_everywhere(client, factors)]
     except TimeoutError:
         return [Fault("fault", f"Redis did not answer within {deadline:g} s")]
     except MasterNotFoundError:
@@ -66,18 +67,18 @@ async def faults(url: str, *, deadline: float = 2.0) -> list[Fault]:
         await client.close()
 
 
-async def _look_everywhere(client: Client) -> AsyncIterator[Fault]:
+async def _look_everywhere(client: Client, factors: bool) -> AsyncIterator[Fault]:
     """Every node that is, or may become, the one written to; each fault names its node."""
     if client.sentinel is not None:
         host, port = await client.sentinel.discover_master(client.address.name)
         async with client.node(host, port, decode_responses=True) as node:
-            for fault in await _look(node) + await _lags(node):
+            for fault in await _look(node, factors) + await _lags(node):
                 yield _at("primary", host, port, fault)
         for address in await client.sentinel.discover_slaves(client.address.name):
             host, port = str(address[0]), str(address[1])
             async with client.node(host, port, decode_responses=True) as node:
                 try:
-                    found = await _look(node, primary=False) + await _lags(node)
+                    found = await _look(node, factors, primary=False) + await _lags(node)
                 except FAULTS as error:
                     found = [Fault("warning", f"cannot be looked at: {type(error).__name__}")]
             for fault in found:
@@ -86,10 +87,10 @@ async def _look_everywhere(client: Client) -> AsyncIterator[Fault]:
         await client.ready()
         for member in client.redis.get_primaries():
             async with client.node(member.host, member.port, decode_responses=True) as node:
-                for fault in await _look(node):
+                for fault in await _look(node, factors):
                     yield _at("primary", member.host, member.port, fault)
     else:
-        for fault in await _look(client.redis):
+        for fault in await _look(client.redis, factors):
             yield fault
 
 
@@ -97,7 +98,7 @@ def _at(kind: str, host: str, port: str | int, fault: Fault) -> Fault:
     return Fault(fault.severity, f"{kind} {host}:{port}: {fault.text}")
 
 
-async def _look(redis: Redis, *, primary: bool = True) -> list[Fault]:
+async def _look(redis: Redis, factors: bool, *, primary: bool = True) -> list[Fault]:
     found: list[Fault] = []
     info = await redis.info("everything")
     version = str(info.get("valkey_version") or info["redis_version"])
@@ -117,7 +118,8 @@ async def _look(redis: Redis, *, primary: bool = True) -> list[Fault]:
                 " memory is full; set it to noeviction",
             )
         )
-    if not int(info.get("aof_enabled", 0)) and not await _saves(redis):
+    appends, saves = bool(int(info.get("aof_enabled", 0))), await _saves(redis)
+    if not appends and not saves:
         found.append(
             Fault(
                 "warning",
@@ -125,7 +127,23 @@ async def _look(redis: Redis, *, primary: bool = True) -> list[Fault]:
                 " is admitted until the longest lease has passed",
             )
         )
+    if factors and not appends:
+        found.append(_factors_at_risk(saves))
     return found
+
+
+def _factors_at_risk(saves: bool) -> Fault:
+    if not saves:
+        return Fault(
+            "fault",
+            "a restart of Redis would lose every second factor, and who has one could not log in"
+            " any more: set appendonly yes",
+        )
+    return Fault(
+        "warning",
+        "a restart of Redis loses the second factors that were set up, and forgets the codes that"
+        " were used, since its last snapshot: set appendonly yes",
+    )
 
 
 async def _lags(redis: Redis) -> list[Fault]:

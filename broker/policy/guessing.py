@@ -8,6 +8,11 @@ down and never banned with its address. The same rules stand in ``ledger/lua/gue
 
 A tally's name says what is counted: ``p ADDRESS EMPLOYEE`` (pair), ``k BROWSER EMPLOYEE`` (known
 browser), ``a ADDRESS``, ``e EMPLOYEE``. Times are ledger time in ms.
+
+Codes of a second factor are counted by the same book, apart from passwords, for the right password
+forgets what its pair had against it: all unknown browsers together as if they were the one address
+``CODES`` (who guesses codes has the password, and may have any number of addresses), a known one by
+itself.
 """
 
 from __future__ import annotations
@@ -21,7 +26,10 @@ if TYPE_CHECKING:
 
 FIRST_DELAY_MS = 250
 
-BanKind = Literal["pair", "browser", "address"]
+CODES = "codes"
+"""Stands in the place of an address, and before a ``/`` and a browser, where codes are counted."""
+
+BanKind = Literal["pair", "browser", "address", "codes"]
 KINDS: dict[str, BanKind] = {"p": "pair", "k": "browser", "a": "address"}
 
 
@@ -101,4 +109,11 @@ def subject(tally: str) -> tuple[BanKind, str, str]:
     """Of a tally's name: kind, employee ("" for an address), address or browser."""
     letter, _, rest = tally.partition(" ")
     where, _, employee = rest.partition(" ")
+    if letter == "p" and where == CODES:
+        return "codes", employee, ""
     return KINDS[letter], employee, where
+
+
+def code_rules(tries: int, window_ms: int) -> GuessRules:
+    """The rules under which codes are counted. Nobody waits for them, and no address is banned."""
+    return GuessRules(window_ms=window_ms, ban_ms=window_ms, per_pair=tries)

@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from broker.ledger.port import Ledger
+    from broker.policy.limits import LimitsDocument
+
+
+def admitted_in(limits: LimitsDocument | None) -> tuple[str, ...]:
+    """Their names, in the order of configuration."""
+    if limits is None:
+        return ()
+    return tuple(name for name, each in limits.populations.items() if each.admitted)
 
 
 class Admitted:
@@ -13,8 +21,5 @@ class Admitted:
         self._ledger = ledger
 
     async def populations(self) -> tuple[str, ...]:
-        """Their names, in the order of configuration. Raises LedgerAway."""
-        document = await self._ledger.limits()
-        if document is None:
-            return ()
-        return tuple(name for name, limits in document.populations.items() if limits.admitted)
+        """Raises LedgerAway."""
+        return admitted_in(await self._ledger.limits())

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from broker.directory.port import Directory
     from broker.ledger.port import Ledger
     from broker.portal.plan import PortalPlan
+    from broker.portal.second_factor import FactorSecrets
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -41,12 +42,14 @@ class Portal:
         ledger: Ledger,
         directory: Directory,
         tokens: PortalTokens,
+        factors: FactorSecrets,
         counted: Callable[[str], None] = lambda outcome: None,
         guarded: Callable[[str], None] = lambda kind: None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._ledger = ledger
         self._tokens = tokens
+        self._factors = factors
         self._counted = counted
         self._guarded = guarded
         self._jitter = jitter
@@ -65,6 +68,7 @@ class Portal:
             self._ledger,
             directory,
             self._tokens,
+            self._factors,
             self._counted,
             self._guarded,
             self._jitter,
@@ -79,7 +83,10 @@ class Portal:
                 web.post("/.broker/login", on_home(_to(lambda parts: parts.login.submit))),
                 web.get("/.broker/password", on_home(_to(lambda parts: parts.password.form))),
                 web.post("/.broker/password", on_home(_to(lambda parts: parts.password.submit))),
+                web.get("/.broker/factor", on_home(_to(lambda parts: parts.second_factor.form))),
+                web.post("/.broker/factor", on_home(_to(lambda parts: parts.second_factor.submit))),
                 web.get("/.broker/me", on_home(_to(lambda parts: parts.me.show))),
+                web.post("/.broker/me", on_home(_to(lambda parts: parts.me.log_out))),
                 web.get("/.broker/logout", _to(lambda parts: parts.logout.ask)),
                 web.post("/.broker/logout", _to(lambda parts: parts.logout.end)),
                 web.get(
@@ -88,6 +95,7 @@ class Portal:
                 web.get("/.broker/wait", on_applications(_to(lambda parts: parts.waiting.room))),
                 web.get("/.broker/jwks.json", self._jwks),
                 web.get("/.broker/static/{name}", _to(lambda parts: parts.style.serve)),
+                web.get("/.broker/language", _to(lambda parts: parts.language.choose)),
                 _page("enter", lambda parts: parts.handover.enter),
                 _page("wait", lambda parts: parts.waiting.wanted),
                 _page("not-admitted", lambda parts: parts.waiting.not_admitted),

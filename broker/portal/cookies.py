@@ -22,6 +22,7 @@ TICKET = "__Host-broker-ticket"
 LOGIN = "__Host-broker-login"
 HANDOVER = "__Host-broker-handover"
 KNOWN = "__Host-broker-known"
+HALF = "__Host-broker-half"
 
 HANDOVER_SECONDS = 60
 LANGUAGE_SECONDS = 365 * 86_400
@@ -62,6 +63,7 @@ def digest(value: str) -> str:
 
 
 __all__ = [
+    "HALF",
     "HANDOVER",
     "HANDOVER_SECONDS",
     "KNOWN",

@@ -12,6 +12,8 @@ from broker.errors import (
     BrokerError,
     Busy,
     DirectoryAway,
+    FactorMissing,
+    FactorUnreadable,
     LedgerAway,
     LedgerLearning,
     PasswordExpired,
@@ -88,7 +90,16 @@ FAILURES: tuple[tuple[Kind, str, int, str], ...] = (
         ),
     ),
     (
-        (LedgerAway, LedgerLearning),
+        FactorMissing,
+        "factor_missing",
+        403,
+        mark(
+            "Your password was right, but your account needs a second factor and none is set up, "
+            "and it cannot be set up at present. Please ask %(contact)s."
+        ),
+    ),
+    (
+        (LedgerAway, LedgerLearning, FactorUnreadable),
         "ledger_away",
         503,
         mark("Your login could not be completed just now. Please try again in a minute."),

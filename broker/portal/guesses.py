@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol
@@ -21,7 +22,7 @@ from broker.errors import (
     TooManyGuesses,
     WrongPassword,
 )
-from broker.policy.guessing import bannable
+from broker.policy.guessing import CODES, bannable
 from broker.portal import cookies
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from broker.ledger.port import Ledger
+    from broker.policy.guessing import GuessRules
     from broker.portal.plan import PortalPlan
+
+log = logging.getLogger(__name__)
 
 DELAYED_PER_NAME = 16
 DELAYED = 1024
@@ -85,6 +89,22 @@ class Guesses:
             self._counted("delayed")
             with self._room(employee):
                 await asyncio.sleep(answer.wait_ms / 1000)
+        return answer.tallies
+
+    async def count_code(
+        self, request: web.Request, employee: str, rules: GuessRules
+    ) -> tuple[str, ...]:
+        """Count a code of a second factor before it is looked at; for ``settle`` when it was right.
+        Whoever enters one knows the password, and may come from anywhere: all browsers that are not
+        known count together, a known one by itself. Raises TooManyGuesses."""
+        known = self._tokens.read_known_browser(request.cookies.get(cookies.KNOWN, ""))
+        browser = f"{CODES}/{known[1]}" if known and known[0] == employee else ""
+        answer = await self._ledger.guess(employee, CODES, browser, rules)
+        if answer.pairs_banned:
+            self._counted("codes")
+            log.warning("wrong codes after a right password, see broker bans list: is it stolen?")
+        if answer.verdict != "allowed":
+            raise TooManyGuesses("too many wrong codes", answer.wait_ms / 1000)
         return answer.tallies
 
     async def settle(self, tallies: tuple[str, ...], *, right: bool) -> None:

@@ -24,7 +24,7 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Protocol
 
 from broker.portal import cookies
-from broker.portal.pages import Pages, redirect
+from broker.portal.pages import Pages, redirect, switch_here
 from broker.portal.visit import VISIT, Visit
 from broker.site.language import LANGUAGES, gettext
 
@@ -187,6 +187,7 @@ class Handover:
             translate("Your browser keeps no cookies for this site"),
             translate("Please allow cookies for this address, then start again."),
             link=("/", translate("Start again")),
+            switch=switch_here(visit),
         )
 
     def _refuse(self, visit: Visit) -> web.Response:
@@ -197,4 +198,5 @@ class Handover:
             translate("This link has been used or is too old"),
             translate("Nothing was changed. Please start again; you need not log in twice."),
             link=("/", translate("Start again")),
+            switch=switch_here(visit),
         )

@@ -10,20 +10,16 @@ from __future__ import annotations
 
 import logging
 import math
-import secrets
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from broker.errors import (
     BrokerError,
-    Busy,
     LedgerAway,
     PasswordExpired,
     TooManyGuesses,
     WrongPassword,
 )
-from broker.ledger.port import Ledger, SessionRecord
-from broker.policy.populations import population_of
 from broker.portal import cookies
 from broker.portal.failures import failure
 from broker.portal.forms import belongs, form_token, read_form
@@ -37,22 +33,18 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from broker.directory.port import Directory, Employee
+    from broker.ledger.port import Ledger
     from broker.portal.guesses import Guesses
     from broker.portal.handover import Handover, Start
+    from broker.portal.opening import Opening
     from broker.portal.password import Password
     from broker.portal.plan import PortalPlan
+    from broker.portal.second_factor import SecondFactor
 
 log = logging.getLogger(__name__)
 
 LONGEST_NAME = 256
-LONGEST_AGENT = 200
 LATER = 10  # seconds until a login that could not be decided is worth another try
-
-
-class SessionTokens(Protocol):
-    """What the login asks of ``site.tokens``."""
-
-    def session_cookie(self, record: SessionRecord, host: str) -> str: ...
 
 
 class Login:
@@ -64,22 +56,24 @@ class Login:
         plan: PortalPlan,
         ledger: Ledger,
         directory: Directory,
-        tokens: SessionTokens,
         pages: Pages,
         handover: Handover,
         guesses: Guesses,
+        opening: Opening,
         password: Password,
+        second: SecondFactor,
         counted: Callable[[str], None],
         jitter: Callable[[], float],
     ) -> None:
         self._plan = plan
         self._ledger = ledger
         self._directory = directory
-        self._tokens = tokens
         self._pages = pages
         self._handover = handover
         self._guesses = guesses
+        self._opening = opening
         self._password = password
+        self._second = second
         self._counted = counted
         self._jitter = jitter
 
@@ -88,16 +82,27 @@ class Login:
     async def form(self, request: web.Request) -> web.StreamResponse:
         visit = request[VISIT]
         return_id = request.query.get("next", "")
-        if visit.identity is not None:
+        if visit.identity is not None and "again" not in request.query:
             session_id = visit.identity.session_id
             # The gateway may not have heard yet of a logout a moment ago: the record decides.
             if await self._ledger.session(session_id) is not None:
-                return redirect(await self._onward(request, return_id, session_id))
+                return redirect(await self._opening.onward(request, return_id, session_id))
         translate = gettext(visit.language)
         note = translate("You are logged out.") if "out" in request.query else ""
+        if request.query.get("out") == "all":
+            note = translate("You are logged out of all your browsers.")
+        username = ""
+        if visit.identity is not None and "again" in request.query:
+            username = visit.identity.employee
+            note = translate(
+                "A new session begins when you log in again, with its whole time before it. What "
+                "is open keeps its place; save what you typed elsewhere first."
+            )
         if "changed" in request.query:
             note = translate("Your password has been changed. Please log in with the new one.")
-        return await self._show(request, return_id, note=note)
+        if "late" in request.query:
+            note = translate("That took too long, or was done already. Please log in again.")
+        return await self._show(request, return_id, note=note, username=username)
 
     async def _show(
         self,
@@ -111,6 +116,9 @@ class Login:
     ) -> web.Response:
         visit = request[VISIT]
         start = await self._start_if_known(return_id)
+        kept = {"next": return_id} if start else {}
+        if "again" in request.query:
+            kept["again"] = "1"
         cookie = cookies.kept(request, cookies.LOGIN) or cookies.fresh()
         response = self._pages.page(
             visit,
@@ -122,7 +130,8 @@ class Login:
             fault=fault,
             note=note,
             username=username,
-            switch="/.broker/login?" + urlencode({"next": return_id} if start else {}),
+            ending="",  # whoever is here to log in need not be told to
+            switch="/.broker/login?" + urlencode(kept),
         )
         if status == 503:
             response.headers["Retry-After"] = str(retry_seconds(LATER, self._jitter()))
@@ -162,8 +171,12 @@ class Login:
             if len(username) > LONGEST_NAME:
                 raise WrongPassword("longer than any name")
             employee = await self._checked(request, visit, username, password)
-            record = await self._open_session(request, visit, employee)
-            address = await self._onward(request, return_id, record.id)
+            asked = await self._second.ask(request, employee, return_id)
+            if asked is not None:  # no session yet: the password alone opens nothing
+                self._counted("factor_asked")
+                return asked
+            record = await self._opening.session(request, visit, employee)
+            address = await self._opening.onward(request, return_id, record.id)
         except BrokerError as error:
             outcome, status, sentence = failure(error)
             self._counted(outcome)
@@ -186,9 +199,7 @@ class Login:
             return response
         self._counted("ok")
         arrived = redirect(address, 303)
-        token = self._tokens.session_cookie(record, visit.host)
-        cookies.plant(arrived, cookies.SESSION, token)
-        self._guesses.remember(request, arrived, employee.name)
+        self._opening.plant(request, arrived, record)
         return arrived
 
     async def _checked(
@@ -200,54 +211,3 @@ class Login:
             return await self._directory.login(
                 username, password, attempt.gate, preferred=attempt.preferred
             )
-
-    async def _open_session(
-        self, request: web.Request, visit: Visit, employee: Employee
-    ) -> SessionRecord:
-        """A new session with a new id, whoever was logged in here before; and a seat asked for."""
-        population = population_of(
-            employee.groups, employee.attributes, self._plan.populations, employee.filters
-        )
-        now_ms = (await self._ledger.look(employee.name)).ledger_ms
-        record = SessionRecord(
-            id=secrets.token_hex(16),  # no secret, the signature is; and never looks like an option
-            employee=employee.name,
-            display_name=employee.display_name,
-            population=population or "",
-            groups=employee.groups,
-            created_ms=now_ms,
-            ends_ms=now_ms + int(self._plan.session_lifetime * 1000),
-            last_seen_ms=now_ms,
-            address=visit.address,
-            agent=_storable(request.headers.get("User-Agent", ""))[:LONGEST_AGENT],
-        )
-        replaced = visit.identity is not None and visit.identity.employee == employee.name
-        if visit.identity is not None and replaced:
-            await self._ledger.end_session(visit.identity.session_id)
-        evicted = await self._ledger.put_session(
-            record,
-            most=self._plan.sessions_per_employee,
-            refuse=self._plan.refuse_more_sessions,
-        )
-        if record.id in evicted:
-            raise Busy("This employee was logged out everywhere at this very moment.")
-        if visit.identity is not None and not replaced:
-            await self._ledger.end_session(visit.identity.session_id)
-        if population is not None:
-            await self._ledger.admit(employee.name, population)
-        return record
-
-    # --- onward
-
-    async def _onward(self, request: web.Request, return_id: str, session_id: str) -> str:
-        """To the application that was wanted, or to the employee's own page."""
-        start = await self._handover.start(return_id)
-        if start is None or self._plan.is_home(start.host):
-            return f"{self._plan.home}/.broker/me"
-        chosen = request.cookies.get(cookies.LANGUAGE, "")
-        return await self._handover.landing_address(return_id, start, session_id, chosen)
-
-
-def _storable(text: str) -> str:
-    """Bytes that are no UTF-8 arrive as lone surrogates, which no record can hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")

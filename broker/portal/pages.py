@@ -1,18 +1,19 @@
 """Turning a template into a response: one Jinja environment per language, and the page's headers.
 
 Templates escape by default and contain no script and no inline style, so the content security
-policy can forbid both; the waiting page alone may load ours. Nothing here knows what it is about.
+policy can forbid both; pages that wait alone may load ours. Nothing here knows what it is about.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from broker.portal.durations import duration
 from broker.portal.error_texts import error_text
 from broker.site.language import LANGUAGES, NAMES, gettext, ngettext
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from broker.portal.style import Style
     from broker.portal.visit import Visit
 
+ENDS_SOON = 3600  # seconds before its end from which pages warn
 SOON = 5  # seconds until what failed for the moment is worth another try
+LONGEST_SWITCH = 1000  # characters: the page carries it once for each language
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -69,6 +72,8 @@ class Pages:
             languages=NAMES,
             stylesheet=style.path,
             script=style.script,
+            again=style.again,
+            logo=style.logo,
         )
         return environment
 
@@ -79,10 +84,18 @@ class Pages:
         which the same page can be had in another language; without it no switch is offered."""
         context.setdefault("switch", None)
         context.setdefault("refresh", None)
+        context.setdefault("ending", self._ending(visit))
         text = self._environments[visit.language].get_template(template).render(context)
         response = web.Response(text=text, content_type="text/html", status=status)
         response.headers["Content-Language"] = visit.language
         return response
+
+    def _ending(self, visit: Visit) -> str:
+        """What is left of the session, once it is worth saying on every page; "" before."""
+        left = visit.identity.left_seconds if visit.identity is not None else None
+        if left is None or left > min(ENDS_SOON, self._plan.session_lifetime / 4):
+            return ""
+        return duration(left)
 
     def message(
         self,
@@ -93,9 +106,10 @@ class Pages:
         *,
         link: tuple[str, str] | None = None,
         refresh: int | None = None,
+        switch: str | None = None,
     ) -> web.Response:
         """A page of one title and one sentence, already translated; ``link`` is (address, text)."""
-        return self.page(
+        response = self.page(
             visit,
             "message.html",
             status=status,
@@ -103,7 +117,11 @@ class Pages:
             sentence=sentence,
             link=link,
             refresh=refresh,
+            switch=switch,
         )
+        if refresh is not None:
+            self.allow_script(response)
+        return response
 
     def error(self, visit: Visit, status: int) -> web.Response:
         """The general page of an error status. What may pass is asked for again by the page itself,
@@ -117,8 +135,9 @@ class Pages:
             status,
             translate(text.title),
             translate(text.sentence),
-            link=("/", translate("To the start page")) if status == 404 else None,
+            link=None if passes else ("/", translate("To the start page")),
             refresh=seconds if passes and visit.method in ("GET", "HEAD") else None,
+            switch=switch_here(visit),
         )
         if passes:
             response.headers["Retry-After"] = str(seconds)
@@ -140,6 +159,15 @@ class Pages:
         headers.setdefault("X-Frame-Options", "DENY")
         headers.setdefault("Server", "broker")  # or aiohttp names itself, Python and both versions
         headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+
+
+def switch_here(visit: Visit) -> str | None:
+    """The address of the switch on a page that stands at the address wanted. None: a form was sent
+    to it, which going back would lose, or it is too long."""
+    if visit.method not in ("GET", "HEAD"):
+        return None
+    query = urlencode({"to": visit.return_path or "/"})
+    return f"/.broker/language?{query}" if len(query) <= LONGEST_SWITCH else None
 
 
 def retry_seconds(least: int, jitter: float) -> int:

@@ -15,13 +15,17 @@ from aiohttp import web
 from broker.portal.admitted import Admitted
 from broker.portal.front import Front, Verifier
 from broker.portal.guesses import Guesses, KnownBrowsers
+from broker.portal.half_login import HalfLogins, HalfLoginTokens
 from broker.portal.handover import Handover, HandoverTokens
 from broker.portal.login import Login
 from broker.portal.logout import Logout
 from broker.portal.me import Me
+from broker.portal.opening import Opening
 from broker.portal.pages import Pages
 from broker.portal.password import Password
+from broker.portal.second_factor import FactorSecrets, SecondFactor
 from broker.portal.style import Style
+from broker.portal.switching import Switching
 from broker.portal.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
     from broker.portal.plan import PortalPlan
 
 
-class PortalTokens(Verifier, HandoverTokens, KnownBrowsers, Protocol):
+class PortalTokens(Verifier, HandoverTokens, KnownBrowsers, HalfLoginTokens, Protocol):
     """What the portal asks of ``site.tokens``."""
 
     def jwks(self) -> dict[str, Any]: ...
@@ -45,6 +49,7 @@ class Parts:
         ledger: Ledger,
         directory: Directory,
         tokens: PortalTokens,
+        factors: FactorSecrets,
         counted: Callable[[str], None],
         guarded: Callable[[str], None],
         jitter: Callable[[], float],
@@ -56,21 +61,28 @@ class Parts:
         self.handover = Handover(plan, ledger, tokens, pages)
         guesses = Guesses(plan, ledger, tokens, guarded)
         self.password = Password(plan, directory, pages, guesses)
+        opening = Opening(plan, ledger, tokens, self.handover, guesses)
+        halves = HalfLogins(ledger, tokens)
+        self.second_factor = SecondFactor(
+            plan, ledger, factors, pages, guesses, opening, halves, counted
+        )
         self.login = Login(
             plan,
             ledger,
             directory,
-            tokens,
             pages,
             self.handover,
             guesses,
+            opening,
             self.password,
+            self.second_factor,
             counted,
             jitter,
         )
         self.logout = Logout(plan, ledger, pages)
-        self.me = Me(plan, ledger, pages, admitted)
+        self.me = Me(plan, ledger, pages, self.second_factor.factor_of)
         self.waiting = Waiting(pages, self.handover, admitted, jitter)
+        self.language = Switching()
         self._requests = 0
         self._idle = asyncio.Event()
         self._idle.set()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from broker.policy.guessing import GuessRules
+from broker.policy.second_factor import FactorRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,9 @@ class PortalPlan:
     ``sessions_per_employee`` a count (the oldest goes, or with ``refuse_more_sessions`` nobody),
     ``color`` is ``#rrggbb``. ``guesses``: what wrong passwords lead to; nobody is banned by an
     address of ``trusted_addresses`` (networks). ``password_change``: expired passwords may be
-    changed from home.
+    changed from home. ``last_use_within``: seconds by which the last use of a session may be
+    behind. ``logo``: media type and content of a picture in place of our mark. ``factor``: who
+    needs a second factor.
     """
 
     home: str
@@ -43,6 +46,9 @@ class PortalPlan:
     guesses: GuessRules = field(default_factory=GuessRules)
     trusted_addresses: tuple[str, ...] = ()
     password_change: bool = False
+    last_use_within: float = 300.0
+    logo: tuple[str, bytes] | None = None
+    factor: FactorRules = field(default_factory=FactorRules)
 
     @cached_property
     def origins(self) -> Mapping[str, str]:

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
 
 class Identity(NamedTuple):
-    """The employee behind the session cookie, as the gateway has verified it."""
+    """The employee behind the session cookie, as the gateway has verified it. ``left_seconds``:
+    until the session ends whatever happens (None: not told)."""
 
     employee: str
     session_id: str
     population: str
     display_name: str
+    left_seconds: int | None = None
 
 
 class Place(NamedTuple):
@@ -73,7 +75,10 @@ class Visit:
         identity = None
         if text("sub") and text("sid"):
             name = text("name") or text("sub")
-            identity = Identity(text("sub"), text("sid"), text("pop"), name)
+            left = claims.get("left")
+            identity = Identity(
+                text("sub"), text("sid"), text("pop"), name, left if isinstance(left, int) else None
+            )
         return cls(
             host=text("host"),
             origin=origin,

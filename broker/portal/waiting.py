@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from broker.policy.standing import JITTER
 from broker.portal.durations import span
-from broker.portal.pages import Pages, redirect
+from broker.portal.pages import Pages, redirect, switch_here
 from broker.portal.visit import VISIT, Identity, Place, Visit
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Waiting:
         visit = request[VISIT]
         if visit.identity is None or visit.place is None:
             return self._pages.error(visit, 403)
-        return self._wait_page(visit, visit.place, status=503)
+        return self._wait_page(visit, visit.place, status=503, switch=switch_here(visit))
 
     async def not_admitted(self, request: web.Request) -> web.StreamResponse:
         visit = request[VISIT]
@@ -70,7 +70,7 @@ class Waiting:
         keep = "keep" in request.query
         if state == "seated":
             if keep:
-                return self._pages.page(visit, "seat_ready.html")
+                return self._pages.page(visit, "seat_ready.html", switch="/.broker/wait?keep=1")
             start = await self._handover.start(request.query.get("next"))
             there = start.path if start is not None and start.host == visit.host else "/"
             return redirect(visit.origin + ("/" if there == "/.broker/wait" else there))
@@ -105,6 +105,7 @@ class Waiting:
             "not_admitted.html",
             status=403,
             identity=identity,
+            switch=switch_here(visit),
             admitted=await self._admitted.populations(),
         )
 

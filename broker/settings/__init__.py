@@ -32,7 +32,13 @@ from broker.settings.doors import (
     Listener,
     Tls,
 )
-from broker.settings.people import Bans, DirectorySettings, LedgerSettings, Sessions
+from broker.settings.people import (
+    Bans,
+    DirectorySettings,
+    LedgerSettings,
+    SecondFactor,
+    Sessions,
+)
 from broker.settings.site import Settings
 
 __all__ = [
@@ -57,6 +63,7 @@ __all__ = [
     "PopulationSeats",
     "Route",
     "Seats",
+    "SecondFactor",
     "ServerTls",
     "Sessions",
     "Settings",

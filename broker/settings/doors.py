@@ -12,6 +12,7 @@ from broker.settings.scalars import (
     Duration,
     Model,
     Network,
+    Picture,
     Positive,
     ReadableFile,
     Secret,
@@ -133,5 +134,8 @@ class Company(Model):
     """Whom to ask, as it stands inside a sentence."""
     color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#2457c5"
     """The accent colour."""
+    logo: Picture | None = None
+    """A file shown beside the name: SVG, PNG, JPEG or WebP, at most 64 KiB; none: our mark in your
+    colour."""
     language: Literal["en", "fr", "pl"] = "en"
     """For browsers that ask for none of the three."""

@@ -117,6 +117,22 @@ class Bans(Model):
     is always among them."""
 
 
+class SecondFactor(Model):
+    """A code from the telephone (TOTP) beside the password. Off where it names nobody."""
+
+    populations: list[str] = []
+    """Who needs it: these populations."""
+    groups: list[str] = []
+    """And members of these groups, by DN, whatever their population."""
+    except_from: list[Network] = []
+    """Addresses or networks from which the password alone is enough, like an office's."""
+    tries: Positive = 10
+    """Wrong codes after which no more are taken: of one known browser, or of all others together.
+    Recovery codes are still taken."""
+    window: Duration = 3600.0
+    """For how long wrong codes are counted, and then for how long none is taken."""
+
+
 class LedgerSettings(Model):
     """Redis."""
 

@@ -129,6 +129,33 @@ def _readable(value: Path, info: ValidationInfo) -> Path:
     return path
 
 
+LARGEST_PICTURE = 64 * 1024  # bytes: every page loads it, on a phone too
+
+
+def picture_type(content: bytes) -> str | None:
+    """The media type of a picture by its first bytes; None: none that pages can show."""
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if content.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return "image/webp"
+    if b"<svg" in content[:1000]:
+        return "image/svg+xml"
+    return None
+
+
+def _picture(value: Path, info: ValidationInfo) -> Path:
+    path = _readable(value, info)
+    if _folder(info) is not None:
+        content = path.read_bytes()
+        if len(content) > LARGEST_PICTURE:
+            raise ValueError(f"{path} has {len(content)} bytes; at most {LARGEST_PICTURE}")
+        if picture_type(content) is None:
+            raise ValueError(f"{path} is no SVG, PNG, JPEG or WebP")
+    return path
+
+
 def _secret(value: Any, info: ValidationInfo) -> Any:
     folder = _folder(info)
     if folder is None or not isinstance(value, str) or not value.startswith("file:"):
@@ -168,6 +195,7 @@ Network = Annotated[str, AfterValidator(_network)]
 Origin = Annotated[str, AfterValidator(_origin)]
 Server = Annotated[str, AfterValidator(_server)]
 AnchoredPath = Annotated[Path, AfterValidator(_anchored)]
+Picture = Annotated[Path, AfterValidator(_picture)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
 Pseudonym = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$")]
 Weight = Annotated[int, Field(ge=1, le=1000)]

@@ -9,7 +9,13 @@ from pydantic import Field
 
 from broker.settings.capacity import Connections, Host, Level, Pool, Population, Seats
 from broker.settings.doors import AccessLog, Admin, Company, Door, Listener
-from broker.settings.people import Bans, DirectorySettings, LedgerSettings, Sessions
+from broker.settings.people import (
+    Bans,
+    DirectorySettings,
+    LedgerSettings,
+    SecondFactor,
+    Sessions,
+)
 from broker.settings.scalars import AnchoredPath, Duration, Model, Name, Origin
 
 
@@ -47,6 +53,8 @@ class Settings(Model):
     """How they stay logged in."""
     bans: Bans = Bans()
     """What wrong passwords lead to."""
+    second_factor: SecondFactor = SecondFactor()
+    """Who needs more than a password."""
     ledger: LedgerSettings
     """Where the numbers are kept."""
     admin: Admin

@@ -92,7 +92,8 @@ class Session:
 
     ``headers`` is the ready-made identity block (``X-Remote-User: ...\\r\\n`` and so on), injected
     last; the assertion, which is per pool and expires, comes from ``assertion``. ``poll_after``:
-    CLOCK_BOOTTIME seconds before which a poll of the waiting room is too soon.
+    CLOCK_BOOTTIME seconds before which a poll of the waiting room is too soon. ``tied``: good only
+    in the networks from which no second factor is needed.
     """
 
     __slots__ = (
@@ -105,6 +106,7 @@ class Session:
         "person",
         "poll_after",
         "streams",
+        "tied",
         "valid",
     )
 
@@ -123,6 +125,7 @@ class Session:
         self.groups = groups
         self.ends = ends
         self.valid = True
+        self.tied = False
         self.poll_after = 0.0
         self.headers = headers
         self.assertions: dict[str, tuple[bytes, float]] = {}

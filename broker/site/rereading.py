@@ -1,9 +1,10 @@
 """Live sessions follow the directory: every few minutes each employee's entry is read again.
 
 Whoever is disabled or gone is out everywhere; another name, other groups or another population are
-written into the records, and the workers told. Runs in the portal process, where the directory is;
-the ledger hands each employee to one portal at a time, the longest unread first, and at once those
-that operations want refreshed. Slowly on purpose: a login never waits for it.
+written into the records, and the workers told. Whoever needs a second factor by now, and has logged
+in without, is out of that browser: the next login asks. Runs in the portal process, where the
+directory is; the ledger hands each employee to one portal at a time, the longest unread first, and
+at once those that operations want refreshed. Slowly on purpose: a login never waits for it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from broker.errors import Busy, DirectoryAway, LedgerAway
 from broker.policy.populations import population_of
+from broker.policy.second_factor import FactorRules, excepted, wants_factor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 class Rereading:
     """``every``: seconds. ``counted`` is told of each employee: ``same``, ``changed``, ``gone`` or
-    ``failed``. ``directory`` and ``rules`` may be replaced at any time."""
+    ``failed``. ``directory``, ``rules`` and ``factor`` may be replaced at any time."""
 
     def __init__(
         self,
@@ -45,7 +47,9 @@ class Rereading:
         rules: Sequence[PopulationRule],
         every: float,
         counted: Callable[[str], None] = lambda outcome: None,
+        factor: FactorRules | None = None,
     ) -> None:
+        self.factor = factor or FactorRules()
         self._ledger = ledger
         self.directory = directory
         self.rules = rules
@@ -98,19 +102,27 @@ class Rereading:
             population = population_of(
                 employee.groups, employee.attributes, self.rules, employee.filters
             )
-            changed = []
+            changed, out = [], 0
             for record in await self._ledger.sessions(name):
+                wants = wants_factor(self.factor, population, employee.groups)
+                without = record.factor in ("", "excepted")
                 fresh = replace(
                     record,
+                    factor=("excepted" if wants else "") if without else record.factor,
                     display_name=employee.display_name,
                     groups=employee.groups,
                     population=population or "",
                 )
-                if fresh != record:
+                if wants and without and not excepted(record.address, self.factor.except_from):
+                    await self._ledger.end_session(record.id)
+                    out += 1
+                elif fresh != record:
                     changed.append(fresh)
+            if out:
+                _log.info("sessions without the second factor that is needed by now: %d ended", out)
             if changed:
                 await self._ledger.update_sessions(name, changed)
         except (Busy, DirectoryAway, LedgerAway) as error:
             _log.info("an employee could not be read again: %s", error.reason)
             return "failed"
-        return "changed" if changed else "same"
+        return "changed" if changed or out else "same"

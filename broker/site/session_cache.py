@@ -12,6 +12,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from broker.errors import LedgerAway, LedgerLearning
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 PROVISIONAL = 15.0  # seconds after which a session known by its signature alone is looked up again
 REREAD_AT_ONCE = 50  # employees whose records are read again in one sync
+USED_AT_ONCE = 500  # sessions of which one sync says that they were used
 ASSERTION_REUSE = ASSERTION_SECONDS - 15
 COOKIE_ATTRIBUTES = "; Path=/; Secure; HttpOnly; SameSite=Lax"
 
@@ -82,6 +84,7 @@ class SessionCache:
         self._revocations: deque[Revocation] = deque()
         self._revoked_ms: dict[tuple[str, str], int] = {}
         self._changed: dict[str, None] = {}
+        self._used: dict[str, None] = {}
 
     # --- the fast path
 
@@ -146,6 +149,7 @@ class SessionCache:
         self._records[record.id] = record
         session.display_name = record.display_name
         session.groups = record.groups
+        session.tied = record.factor == "excepted"
         person = session.person
         session.headers = identity_headers(person.name, record.groups, person.population)
         session.assertions.clear()
@@ -161,6 +165,7 @@ class SessionCache:
         ends = self._clock() + min(left_ms, self._lifetime_ms) / 1000
         headers = identity_headers(record.employee, record.groups, person.population)
         session = Session(record.id, person, record.display_name, record.groups, ends, headers)
+        session.tied = record.factor == "excepted"
         person.sessions.add(session)
         self._sessions[record.id] = session
         self._records[record.id] = record
@@ -188,6 +193,7 @@ class SessionCache:
         seat_epoch = claims.seat_epoch if claims.seat_until_ms else ""
         renew_at = now + self._token_refresh - age
         entry = CachedCookie(session, host, now + left, renew_at, seat_epoch)
+        self._used[session.id] = None
         self._cookies[cookie] = entry
         self._oldest.append((entry.until, cookie))
 
@@ -211,6 +217,7 @@ class SessionCache:
             seat = self._seat_claim(session.person, now)
             token = self._tokens.session_cookie(record, host, seat)
             entry.renewed = token.encode("ascii")
+            self._used[session.id] = None
             entry.renewed_epoch, entry.renewed_by = epoch, by
         return b"__Host-broker=" + entry.renewed + COOKIE_ATTRIBUTES.encode("ascii")
 
@@ -240,6 +247,7 @@ class SessionCache:
                 "pop": session.person.population,
                 "name": session.display_name,
                 "groups": list(session.groups),
+                "left": max(0, int(session.ends - self._clock())),
             }
         return self._tokens.portal_assertion(stated).encode("ascii")
 
@@ -325,6 +333,17 @@ class SessionCache:
 
     # --- for the sync
 
+    def take_used(self) -> tuple[str, ...]:
+        """Sessions used since it was told last, by their new cookies: the fast path writes nothing
+        down, so this is behind by up to the time after which a token is issued again."""
+        taken = tuple(islice(self._used, USED_AT_ONCE))
+        for session_id in taken:
+            del self._used[session_id]
+        return taken
+
+    def not_told(self, used: tuple[str, ...]) -> None:
+        self._used |= dict.fromkeys(used)
+
     def shorten_seats(self, trusted: float) -> None:
         """The idle time became shorter: no seat is trusted longer than the new one allows."""
         for person in self._people.values():
@@ -377,6 +396,7 @@ def _stated(claims: SessionClaims) -> SessionRecord:
         groups=claims.groups or (),
         created_ms=claims.created_ms,
         ends_ms=claims.ends_ms,
+        factor="excepted" if claims.tied else "",
     )
 
 

@@ -137,6 +137,7 @@ class Sync:
         self._apply_caps()  # the debits, before anything is sent
         touched = self._due_touches(now)
         present, promises = self._room.present(), self._room.promises()
+        used = self._sessions.take_used()
         report = sync_report(
             told,
             touches=[
@@ -147,6 +148,7 @@ class Sync:
             present=present,
             promises=promises,
             calls_known=self._room.calls_known,
+            sessions_used=used,
         )
         try:
             reply = await self._ledger.sync(report)
@@ -154,6 +156,7 @@ class Sync:
             if self.up:
                 _log.warning("the ledger is away: %s", away.reason)
             self.up = False
+            self._sessions.not_told(used)
             return False
         if not self.up:
             _log.info("the ledger answers")

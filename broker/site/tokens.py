@@ -1,10 +1,10 @@
 """Signed statements: session cookies, assertions to backends and portal, hand-over codes.
 
-One key ring, six kinds of token, each with its own ``typ`` so that none can stand in for another
-(RFC 8725, 3.11). Sessions, tickets, known browsers, portal assertions and codes are read by
-brokers only: HS256. Assertions to backends are read by applications: ES256, verified with the
-published key set. The first key of each list signs, all of them verify, so that a rotation logs
-nobody out. Time is the caller's wall clock (Unix seconds); nothing here does I/O.
+One key ring, seven kinds of token, each with its own ``typ`` so that none can stand in for another
+(RFC 8725, 3.11). Sessions, tickets, known browsers, logins half done, portal assertions and codes
+are read by brokers only: HS256. Assertions to backends are read by applications: ES256, verified
+with the published key set. The first key of each list signs, all of them verify, so that a rotation
+logs nobody out. Time is the caller's wall clock (Unix seconds); nothing here does I/O.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -32,6 +32,7 @@ PORTAL = "broker-portal+jwt"
 CODE = "broker-code+jwt"
 TICKET = "broker-ticket+jwt"
 KNOWN = "broker-known+jwt"
+HALF = "broker-half-login+jwt"
 
 ASSERTION_SECONDS = 60
 CODE_SECONDS = 30
@@ -43,10 +44,13 @@ LEEWAY = 5  # seconds between the clocks of hosts
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """Keys by ``kid``, newest first. ``sessions``: 32-byte secrets; ``assertions``: P-256 keys."""
+    """Keys by ``kid``, newest first. ``sessions``: 32-byte secrets; ``assertions``: P-256 keys;
+    ``factors``: 32-byte secrets that seal second factors, none in a ring made before there were
+    any."""
 
     sessions: Mapping[str, bytes]
     assertions: Mapping[str, ec.EllipticCurvePrivateKey]
+    factors: Mapping[str, bytes] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, text: str) -> KeyRing:
@@ -61,23 +65,30 @@ class KeyRing:
                 if not isinstance(key, ec.EllipticCurvePrivateKey):
                     raise TypeError("not a private key")
                 assertions[jwk["kid"]] = key
+            sealing = sorted(ring.get("factors", ()), key=_next)
+            factors = {key["kid"]: _unpad(key["k"]) for key in sealing}
         except (ValueError, KeyError, TypeError, AttributeError, jwt.InvalidKeyError) as error:
             raise ConfigurationError("sessions.keys: not a key ring of `broker keys`") from error
         if not sessions or not assertions or any(len(key) < 32 for key in sessions.values()):
             raise ConfigurationError("sessions.keys: needs a session key and an assertion key")
-        return cls(sessions, assertions)
+        if any(len(key) != 32 for key in factors.values()):
+            raise ConfigurationError("sessions.keys: a key for second factors has 32 bytes")
+        return cls(sessions, assertions, factors)
 
     @staticmethod
     def generate(previous: str | None = None) -> str:
-        """A key ring as JSON: fresh keys first, then the newest of ``previous``."""
+        """A key ring as JSON: fresh keys first, then the newest of ``previous``; of those for
+        second factors all, for what they sealed lasts."""
         old = json.loads(previous) if previous else {"sessions": [], "assertions": []}
         secret = {"kid": secrets.token_hex(4), "k": _pad(secrets.token_bytes(32))}
+        sealing = {"kid": secrets.token_hex(4), "k": _pad(secrets.token_bytes(32))}
         private = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()), as_dict=True)
         private |= {"kid": secrets.token_hex(4), "use": "sig", "alg": "ES256"}
         return json.dumps(
             {
                 "sessions": [secret, *old["sessions"][:1]],
                 "assertions": [private, *old["assertions"][:1]],
+                "factors": [sealing, *old.get("factors", ())],
             },
             indent=1,
         )
@@ -87,7 +98,8 @@ class KeyRing:
 class SessionClaims:
     """What a session cookie says. ``expired``: the signature holds but the token is past its end:
     the record must be asked. ``seat_epoch`` and ``seat_until_ms``: until when, in ledger time of
-    that epoch, the seat may be trusted without asking. ``groups`` is None when they did not fit."""
+    that epoch, the seat may be trusted without asking. ``groups`` is None when they did not fit.
+    ``tied``: good only in the networks from which no second factor is needed."""
 
     session_id: str
     employee: str
@@ -100,6 +112,7 @@ class SessionClaims:
     seat_epoch: str
     seat_until_ms: int
     expired: bool
+    tied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +174,8 @@ class Tokens:
         }
         if seat is not None and seat.until_ms:
             claims["seat"] = [seat.epoch, seat.until_ms]
+        if record.factor == "excepted":
+            claims["tied"] = True
         if sum(len(group.encode()) + 4 for group in record.groups) <= GROUPS_IN_COOKIE:
             claims["grp"] = list(record.groups)
         return self._sign(claims, SESSION)
@@ -185,6 +200,7 @@ class Tokens:
                 seat_epoch=_text(epoch),
                 seat_until_ms=_whole(until_ms),
                 expired=_whole(claims["exp"]) <= self._now(),
+                tied="tied" in claims,
             )
         except (KeyError, TypeError, ValueError):
             return None
@@ -320,6 +336,35 @@ class Tokens:
             return None
         try:
             return _text(claims["sub"]), _text(claims["jti"])
+        except (KeyError, TypeError):
+            return None
+
+    # --- logins half done
+
+    def half_login(self, employee: str, note: str, browser: str, seconds: int) -> str:
+        """Says that the password of ``employee`` was right in the browser whose login cookie has
+        the digest ``browser``; what else is known of it is in the ledger under ``note``."""
+        now = int(self._now())
+        return self._sign(
+            {
+                "iss": self._site,
+                "aud": "second-factor",
+                "sub": employee,
+                "jti": note,
+                "hash": browser,
+                "iat": now,
+                "exp": now + seconds,
+            },
+            HALF,
+        )
+
+    def read_half_login(self, cookie: str) -> tuple[str, str, str] | None:
+        """Employee, note and browser, or None."""
+        claims = self._verify(cookie, HALF, "second-factor") if cookie else None
+        if claims is None:
+            return None
+        try:
+            return _text(claims["sub"]), _text(claims["jti"]), _text(claims["hash"])
         except (KeyError, TypeError):
             return None
 

@@ -300,7 +300,7 @@ REFUSAL_REASONS = (
     "too_slow",
 )
 REREAD_OUTCOMES = ("same", "changed", "gone", "failed")
-BAN_KINDS = ("pair", "address")
+BAN_KINDS = ("pair", "address", "codes")
 HANDSHAKE_OUTCOMES = ("full", "resumed", "failed")
 LOGIN_OUTCOMES = (
     "ok",
@@ -313,6 +313,9 @@ LOGIN_OUTCOMES = (
     "directory_away",
     "ledger_away",
     "bad_form",
+    "factor_asked",
+    "wrong_code",
+    "factor_missing",
 )
 
 

@@ -61,6 +61,7 @@ def gateway_plan(settings: Settings) -> GatewayPlan:
         ),
         pools=pools,
         portal=PORTAL,
+        inside=tuple(settings.second_factor.except_from),
     )
 
 

@@ -14,8 +14,11 @@ from broker.directory.ldap_directory import LdapDirectory
 from broker.ledger.redis_ledger import RedisLedger
 from broker.policy.guessing import GuessRules
 from broker.policy.populations import PopulationRule
+from broker.policy.second_factor import FactorRules
 from broker.portal.app import Portal
 from broker.portal.plan import PortalPlan
+from broker.settings.scalars import picture_type
+from broker.site.factors import Factors
 from broker.site.rereading import Rereading
 from broker.site.tokens import KeyRing, Tokens
 from broker.supervisor.child import Child
@@ -27,6 +30,7 @@ from broker.wiring.directory import directory_plan
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from broker.settings import Settings
     from broker.wiring.processes import Birth
@@ -62,11 +66,29 @@ def portal_plan(settings: Settings) -> PortalPlan:
         ),
         trusted_addresses=tuple(settings.bans.trusted),
         password_change=settings.directory.password_change != "none",
+        factor=FactorRules(
+            populations=tuple(settings.second_factor.populations),
+            groups=tuple(settings.second_factor.groups),
+            except_from=tuple(settings.second_factor.except_from),
+            tries=settings.second_factor.tries,
+            window_ms=int(settings.second_factor.window * 1000),
+        ),
         company=company.name,
         contact=company.contact,
         color=company.color,
         language=company.language,
+        logo=_picture(company.logo),
+        last_use_within=settings.sessions.token_refresh,
     )
+
+
+def _picture(path: Path | None) -> tuple[str, bytes] | None:
+    """Media type and content; of one that was replaced by something else since the check, none."""
+    if path is None:
+        return None
+    content = path.read_bytes()
+    kind = picture_type(content)
+    return (kind, content) if kind is not None else None
 
 
 PATIENCE = 1.0  # seconds for the ledger: not the data path, and logins keep this process busy
@@ -79,6 +101,7 @@ async def portal(settings: Settings, birth: Birth) -> None:
     child = Child(birth.fds, reopen=lambda: None)
     keys = KeyRing.from_json(settings.sessions.keys.get_secret_value())
     tokens = Tokens(keys, settings.site, civil_time, settings.sessions.token_lifetime)
+    factors = Factors(keys, settings.site, civil_time)
     ledger = await RedisLedger.connect(
         settings.ledger.url.get_secret_value(),
         settings.site,
@@ -105,9 +128,12 @@ async def portal(settings: Settings, birth: Birth) -> None:
                 portal_plan(settings).populations,
                 settings.sessions.reread,
                 reread.add,
+                portal_plan(settings).factor,
             )
             background = asyncio.create_task(rereading.run())
-            served = Portal(portal_plan(settings), ledger, directory, tokens, logins.add, guarded)
+            served = Portal(
+                portal_plan(settings), ledger, directory, tokens, factors, logins.add, guarded
+            )
 
             async def reload() -> None:
                 """Take rules of populations, hosts, texts, what a new session gets, and the
@@ -116,9 +142,12 @@ async def portal(settings: Settings, birth: Birth) -> None:
                 wanted = load(birth.configuration)
                 # A new one also where its settings are the same: the file ``ca`` may not be.
                 found = _directory(wanted)
-                tokens.replace(KeyRing.from_json(wanted.sessions.keys.get_secret_value()))
+                ring = KeyRing.from_json(wanted.sessions.keys.get_secret_value())
+                tokens.replace(ring)
+                factors.replace(ring)
                 ended = served.replace(portal_plan(wanted), found)
                 rereading.directory, rereading.rules = found, portal_plan(wanted).populations
+                rereading.factor = portal_plan(wanted).factor
                 rereading.every = wanted.sessions.reread
                 farewells.create_task(_close_after(ended, directory))
                 directory = found

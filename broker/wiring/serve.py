@@ -83,6 +83,10 @@ def _fixed(settings: Settings, key: str) -> object:
     ]
 
 
+FIRST_ENROLMENT_MS = 30 * 86_400_000
+"""For how long employees of a new site may set up second factors; `broker factors` ends it."""
+
+
 def serve(path: Path, *, first_start: bool = False) -> int:
     """Run until stopped. Returns the exit code. Raises ConfigurationError: nothing was started.
 
@@ -113,7 +117,9 @@ async def _serve(path: Path, settings: Settings, *, first_start: bool) -> int:
 
 
 async def _require_a_fit_ledger(settings: Settings) -> None:
-    found = await faults(settings.ledger.url.get_secret_value())
+    factor = settings.second_factor
+    needed = bool(factor.populations or factor.groups)
+    found = await faults(settings.ledger.url.get_secret_value(), factors=needed)
     for fault in found:
         level = logging.ERROR if fault.severity == "fault" else logging.WARNING
         _log.log(level, "ledger: %s", fault.text)
@@ -128,6 +134,8 @@ async def _propose_limits(ledger: RedisLedger, settings: Settings, *, first_star
     present = await ledger.limits()
     if present is None:
         await ledger.publish(limits_document(settings, wanted), if_match=0, first_start=first_start)
+        if first_start:  # nobody has a factor that could have been forgotten
+            await ledger.open_enrolment(FIRST_ENROLMENT_MS)
     elif present.digest != wanted:
         _log.warning(
             "the ledger's limits (number %d) come from another configuration: they stay in force"

@@ -154,7 +154,7 @@ async def test_lua_and_twin_count_alike(
         try:
             for _ in range(120):
                 who = chance.choice(("anna", "a b", "łucja"))
-                where = chance.choice((HERE, THERE, "2001:db8::/64", ""))
+                where = chance.choice((HERE, THERE, "2001:db8::/64", "", "codes"))
                 match chance.randrange(8):
                     case 0:
                         clock.advance(chance.choice((1, 300, 599, 600, 900)))

@@ -240,3 +240,79 @@ async def test_every_end_of_a_session_wakes_the_workers(ledger: Ledger) -> None:
         assert await wakeups.next(5.0)
     finally:
         await wakeups.close()
+
+
+async def test_lists_say_when_a_session_was_used_last(
+    ledger: Ledger, ledger_clock: LedgerClock
+) -> None:
+    await log_in(ledger, "s1")
+    await log_in(ledger, "s2")
+    for _ in range(3):
+        ledger_clock.advance(900)
+        await ledger.look("zoë")
+    now = await ledger_now(ledger)
+    await ledger.sync(SyncReport("w1", 1, "", sessions_used=("s1", "unknown")))
+    used = {record.id: record.last_seen_ms for record in await ledger.sessions("zoë")}
+    assert used == {"s1": now, "s2": 0}
+    _, listed = await ledger.list_sessions("everybody", "", 10)
+    assert {record.id: record.last_seen_ms for record in listed} == used
+    await ledger.end_session("s1")
+    restored = SessionRecord("s3", "zoë", "", "sales", (), now, now + HOURS_12)
+    await ledger.put_session(restored, most=10)
+    assert {record.id: record.last_seen_ms for record in await ledger.sessions("zoë")} == {
+        "s2": 0,
+        "s3": 0,
+    }
+
+
+@pytest.mark.parametrize("refuse", [False, True])
+async def test_a_session_that_replaces_another_keeps_the_seat(
+    ledger: Ledger, ledger_clock: LedgerClock, refuse: bool
+) -> None:
+    """Although somebody waits for it, and although one more would be too many."""
+    await log_in(ledger, "s1", "zoë")
+    await ledger.admit("zoë", "sales")
+    for other in range(20):
+        await ledger.admit(f"other{other}", "sales")
+    ledger_clock.advance(1)
+    now = await ledger_now(ledger)
+    again = SessionRecord("s2", "zoë", "", "sales", (), now, now + HOURS_12)
+    assert await ledger.put_session(again, most=1, refuse=refuse, replaced="s1") == ()
+    assert [record.id for record in await ledger.sessions("zoë")] == ["s2"]
+    assert [(r.kind, r.subject) for r in await revocations(ledger)] == [("session", "s1")]
+    assert (await ledger.look("zoë")).state == "seated"
+
+
+async def test_a_session_that_replaces_another_keeps_the_place(ledger: Ledger) -> None:
+    await log_in(ledger, "s1", "zoë")
+    for other in range(20):
+        await ledger.admit(f"other{other}", "sales")
+    before = await ledger.admit("zoë", "sales")
+    assert before.state == "waiting"
+    await ledger.admit("later", "sales")
+    now = await ledger_now(ledger)
+    again = SessionRecord("s2", "zoë", "", "sales", (), now, now + HOURS_12)
+    await ledger.put_session(again, most=10, replaced="s1")
+    assert (await ledger.admit("zoë", "sales")).position == before.position
+
+
+async def test_nobody_replaces_a_session_of_somebody_else(ledger: Ledger) -> None:
+    await log_in(ledger, "s1", "zoë")
+    now = await ledger_now(ledger)
+    mine = SessionRecord("s2", "eve", "", "sales", (), now, now + HOURS_12)
+    await ledger.put_session(mine, most=10, replaced="s1")
+    assert [record.id for record in await ledger.sessions("zoë")] == ["s1"]
+    assert await revocations(ledger) == ()
+
+
+async def test_a_look_says_for_how_long_the_seat_was_idle(
+    ledger: Ledger, ledger_clock: LedgerClock
+) -> None:
+    await ledger.admit("zoë", "sales")
+    for _ in range(3):
+        ledger_clock.advance(900)
+        await ledger.usage()
+    assert (await ledger.look("zoë")).idle_ms == 2700
+    assert (await ledger.admit("zoë", "sales")).idle_ms is None
+    assert (await ledger.look("zoë")).idle_ms == 0
+    assert (await ledger.look("nobody")).idle_ms is None

@@ -144,6 +144,58 @@ async def test_an_open_live_line_ends_with_the_session(demo: RunningDemo, page: 
     await expect(page.locator("#live-state")).to_have_text("reconnecting", timeout=3000)
 
 
+async def test_another_browser_of_mine_is_logged_out_from_my_session(
+    demo: RunningDemo, page: Page
+) -> None:
+    """Through the whole broker: its last use is known, its live line ends, mine goes on."""
+    feed, person = demo.known["apps"]["feed"], demo.person("managers", 5)
+    assert page.context.browser is not None
+    other = await (await page.context.browser.new_context(ignore_https_errors=True)).new_page()
+    for each in (other, page):
+        await each.goto(feed)
+        await each.fill("#username", person)
+        await each.fill("#password", demo.known["password"])
+        await each.click("button[type=submit]")
+        await each.wait_for_url(f"{feed}/")
+        await expect(each.locator("#live-state")).to_have_text("connected")
+    mine = await page.context.new_page()
+    await mine.goto(f"{demo.known['home']}/.broker/me")
+    browsers = mine.locator(".browsers li")
+    await expect(browsers).to_have_count(2)
+    await expect(browsers.first).to_contain_text("This browser")
+    await expect(browsers.last).to_contain_text("Used in the last 5 min.")
+    await browsers.last.get_by_role("button").click()
+    await expect(mine.get_by_role("status")).to_have_text("That browser is logged out.")
+    await expect(browsers).to_have_count(1)
+    await expect(other.locator("#live-state")).to_have_text("reconnecting", timeout=3000)
+    await expect(page.locator("#live-state")).to_have_text("connected")
+
+
+@pytest.mark.parametrize("kind", ["expired", "must_change"])
+async def test_a_password_that_has_expired_is_changed_from_home(
+    demo: RunningDemo, page: Page, kind: str
+) -> None:
+    feed, person = demo.known["apps"]["feed"], demo.known["accounts"][kind][0]
+    new = "from home in the evening"
+    await page.goto(f"{feed}/communities/dakar")
+    await page.fill("#username", person)
+    await page.fill("#password", demo.known["password"])
+    await page.press("#password", "Enter")
+    await expect(page.get_by_role("heading")).to_have_text("Change your password")
+    await expect(page.get_by_role("status")).to_contain_text("Your password was right")
+    for typed, told in (("short", "not accepted"), (new, "has been changed")):
+        await page.fill("#password", demo.known["password"])
+        await page.fill("#new", typed)
+        await page.fill("#again", typed)
+        await page.press("#again", "Enter")
+        await expect(page.locator(".fault, .note")).to_contain_text(told)
+    await page.fill("#username", person)
+    await page.fill("#password", new)
+    await page.press("#password", "Enter")
+    await page.wait_for_url(f"{feed}/communities/dakar")
+    await expect(page.locator(".who-text small")).to_have_text(f"{person} · sales")
+
+
 async def test_a_certificate_of_nobody_is_refused_by_a_careful_browser(demo: RunningDemo) -> None:
     """The demo does not weaken anything: without its CA the browser warns."""
     if CHROMIUM is None:

@@ -17,8 +17,10 @@ import pytest
 import yaml
 
 from broker.cli.main import main
-from broker.demo.employees import PEOPLE_DN, SERVICE_DN, SERVICE_PASSWORD
+from broker.demo.employees import GROUPS_DN, PEOPLE_DN, SERVICE_DN, SERVICE_PASSWORD
 from broker.site.tokens import KeyRing
+from tests.integration.conftest import make_authority
+from tests.support.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import Authority
     from tests.support.ldaptor_server import LdaptorServer
+    from tests.support.slapd_server import SlapdServer
 
 
 class _Backend(BaseHTTPRequestHandler):
@@ -159,6 +162,51 @@ def test_several_things_are_wrong_and_all_are_told(
     assert "not this one" not in out
 
 
+MANAGERS, TYPING_ERROR = f"cn=managers,{GROUPS_DN}", f"cn=mangers,{GROUPS_DN}"
+
+
+@pytest.mark.parametrize(
+    ("changed", "level", "told"),
+    [
+        ({"ca": "strangers.pem"}, "FAULT", "certificate is not trusted"),
+        ({"bind_password": "wrong"}, "FAULT", "service account may not log in"),
+        ({"bind_dn": SERVICE_DN + "x"}, "FAULT", "service account may not log in"),
+        ({"base": "ou=peple,dc=intranet,dc=example"}, "FAULT", "search base does not exist"),
+        ({"base": SERVICE_DN}, "FAULT", f"nobody below {SERVICE_DN} matches"),
+        (
+            {"user_filter": "(sAMAccountName={username})", "user_attribute": "sAMAccountName"},
+            "FAULT",
+            "matches (sAMAccountName=*) (user_filter, for any name)",
+        ),
+        (
+            {"user_filter": "(|(mail={username})(loginName={username}))",
+             "user_attribute": "loginName"},
+            "FAULT",
+            "has loginName (user_attribute), so nobody could log in",
+        ),
+        ({"disabled_filter": "(objectClass=person)"}, "FAULT", "everybody matches"),
+        ({"group_attribute": "isMemberOf"}, "warning", "overlay memberof only"),
+        ({"attributes": ["costCentre"]}, "warning", "has costCentre (attributes)"),
+        ({}, "warning", f"there is no {TYPING_ERROR} (population managers)"),
+    ],
+)  # fmt: skip
+def test_a_newcomer_s_mistakes_with_the_directory(
+    folder: Path, document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    changed: dict[str, Any], level: str, told: str, ldap_server: LdaptorServer | SlapdServer,
+) -> None:  # fmt: skip
+    if "ca" in changed:
+        changed = {"ca": str(make_authority(tmp_path, "localhost").ca)}
+    servers = [f"ldaps://127.0.0.1:{ldap_server.ldaps_port}"]
+    document["directory"] |= {"servers": servers, **changed}
+    group = MANAGERS if changed else TYPING_ERROR
+    document["populations"] = [{"name": "managers", "groups": [group]}, {"name": "everyone"}]
+    code, out = check(folder, document, capsys)
+    (line,) = [each for each in out.splitlines() if "directory: " in each and " ok " not in each]
+    assert line.split()[0] == level, out
+    assert told in line
+    assert code == (1 if level == "FAULT" else 0), out
+
+
 def test_servers_over_tls_by_name_and_by_unix_socket(
     folder: Path,
     document: dict[str, Any],
@@ -211,3 +259,20 @@ def test_a_redis_that_forgets(
         configure("noeviction")
     assert code == 1
     assert "noeviction" in out
+
+
+def test_second_factors_want_a_redis_that_keeps_them(
+    folder: Path, document: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``serve`` refuses, ``check`` explains; without second factors both only warn."""
+    asked = {**document, "second_factor": {"populations": ["everyone"]}}
+    assert check(folder, asked, capsys)[0] == 0
+    with contextlib.closing(RedisServer("--maxmemory-policy", "noeviction")) as forgetful:
+        document["ledger"] = asked["ledger"] = {"url": forgetful.url}
+        assert check(folder, document, capsys)[0] == 0
+        code, out = check(folder, asked, capsys)
+        refused = main(["serve", "-c", str(folder / "config.yaml")])
+        told = capsys.readouterr().err
+    assert (code, refused) == (1, 1)
+    assert "would lose every second factor" in out
+    assert "would lose every second factor" in told

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_network
+
+import pytest
 
 from broker.gateway.plan import ListenerPlan
 from tests.support.stage import Stage, Wire, get, ok
@@ -69,3 +72,43 @@ async def test_nobody_else_is_believed() -> None:
             await backend.send(ok(b"."))
             await browser.response()
             assert stage.log.lines[-1].address == "127.0.0.1"
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+async def test_a_session_excepted_from_a_second_factor_is_good_in_its_networks_only(
+    remembered: bool,
+) -> None:
+    """Begun in the office with a password alone, and taken home."""
+    async with Stage(listener=BELIEVED) as stage:
+        plan = replace(stage.plan(), inside=("10.0.0.0/8",))
+        stage.gateway.replace(plan)
+        cookie = stage.sessions.log_in("ada", remembered=remembered)
+        free = stage.sessions.log_in("bea", remembered=remembered)
+        for known in (stage.sessions.known, stage.sessions.elsewhere):
+            for session in known.values():
+                session.tied = session.person.name == "ada"
+        browser = await stage.browser()
+        backend: Wire | None = None
+        for who, address, status in (
+            (cookie, "10.1.2.3", 200),
+            (cookie, "192.0.2.7", 401),
+            (cookie, "10.1.2.3", 200),
+            (free, "192.0.2.7", 200),
+        ):
+            await browser.send(get("/", f"X-Forwarded-For: {address}", cookie=who))
+            if status == 200:
+                backend = backend or await stage.backend.connection()
+                await backend.head()
+                await backend.send(ok(b"."))
+            assert (await browser.response())[0] == status, (who, address)
+        stage.gateway.replace(replace(plan, inside=()))
+        await browser.send(get("/", "X-Forwarded-For: 10.1.2.3", cookie=cookie))
+        assert (await browser.response())[0] == 401, "a reload is in force at once"
+        await browser.send(
+            get("/", "X-Forwarded-For: 192.0.2.7", "Sec-Fetch-Mode: navigate", cookie=cookie)
+        )
+        portal = await stage.portal.connection()
+        await portal.head()
+        await portal.send(ok(b"enter"))
+        await browser.response()
+        assert stage.sessions.stated[-1][0] is None, "the portal sees a stranger, who logs in"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
+from broker.errors import SessionsFull
 from broker.ledger.book_sessions import BookSessions, revocations_from
 from broker.ledger.memory_rereading import MemoryRereading
 from broker.ledger.port import Revocation, SessionRecord
@@ -75,6 +76,47 @@ class SessionWorld(SeatWorld):
                 self.sessions.put_session(moved, most=2),
                 lambda scripts: finish(BookSessions(scripts).put_session(moved, most=2)),
             )
+
+    @precondition(lambda self: self.created > 0)
+    @rule(data=st.data(), employee=employees, population=populations, refuse=st.booleans())
+    def log_in_instead(
+        self, data: st.DataObject, employee: str, population: str, refuse: bool
+    ) -> None:
+        """In a browser that is logged in, perhaps as somebody else: seat and ticket are kept."""
+        former = f"s{data.draw(st.integers(1, self.created))}"
+        self.created += 1
+        now = self.state.now
+        session = record(f"s{self.created}", employee, population, now, now + 60_000)
+        known = self.sessions._records.get(former)
+        mine = known is not None and known.employee == employee
+        before = self.sessions._seats._seats.get(employee) if mine else None
+
+        def put(book: Any) -> Any:
+            try:
+                return book.put_session(session, most=2, refuse=refuse, replaced=former)
+            except SessionsFull:
+                return None
+
+        def lua(scripts: LuaScripts) -> Any:
+            try:
+                book = BookSessions(scripts)
+                return finish(book.put_session(session, most=2, refuse=refuse, replaced=former))
+            except SessionsFull:
+                return None
+
+        stored = self.same(put(self.sessions), lua)
+        if stored == () and mine:
+            assert self.sessions.session(former) is None
+        if before is not None and stored is not None and session.id not in stored:
+            assert self.sessions._seats._seats.get(employee) is before
+
+    @precondition(lambda self: self.created > 0)
+    @rule(data=st.data())
+    def workers_saw(self, data: st.DataObject) -> None:
+        used = data.draw(st.lists(st.builds("s{}".format, st.integers(1, self.created + 1))))
+        self.sessions.apply_used(used)
+        if self.scripts is not None:
+            self.scripts.run_text("used", "sessions.apply_used(ARGV)", *used)
 
     @rule(
         named=st.one_of(

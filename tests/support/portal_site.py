@@ -23,6 +23,7 @@ from broker.errors import PasswordRefused, WrongPassword
 from broker.policy.populations import PopulationRule
 from broker.portal.app import Portal
 from broker.portal.plan import PortalPlan
+from broker.site.factors import Factors
 from broker.site.tokens import KeyRing, Tokens
 
 if TYPE_CHECKING:
@@ -139,7 +140,9 @@ class PortalSite:
         self.outcomes: list[str] = []
         self.guarded: list[str] = []
         self.address = "192.0.2.7"
-        self.tokens = Tokens(KeyRing.from_json(KeyRing.generate()), "test", lambda: self.now, 900.0)
+        self.ring = KeyRing.from_json(KeyRing.generate())
+        self.tokens = Tokens(self.ring, "test", lambda: self.now, 900.0)
+        self.factors = Factors(self.ring, "test", lambda: self.now)
         self.home, self.feed, self.wiki = (
             origin.replace("8443", str(ports)) for origin in (HOME, FEED, WIKI)
         )
@@ -155,6 +158,7 @@ class PortalSite:
             ledger,
             self.directory,
             self.tokens,
+            self.factors,
             self.outcomes.append,
             self.guarded.append,
             lambda: self.jitter,
@@ -193,6 +197,8 @@ class PortalSite:
                 "pop": record.population,
                 "name": record.display_name,
                 "groups": list(record.groups),
+                "left": (record.ends_ms - (await self.ledger.look(record.employee)).ledger_ms)
+                // 1000,
             }
         application = host != urlsplit(self.home).netloc
         if application and record is not None and parts.path.startswith("/.broker/wait"):

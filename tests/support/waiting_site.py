@@ -31,6 +31,7 @@ from broker.portal.app import Portal
 from broker.portal.plan import PortalPlan
 from broker.site.admission import Spending
 from broker.site.claims import Claims
+from broker.site.factors import Factors
 from broker.site.ledger_time import LedgerTime
 from broker.site.session_cache import SessionCache
 from broker.site.sync import Sync
@@ -64,9 +65,10 @@ class WaitingSite:
         bound = free_socket()
         port = bound.getsockname()[1]
         self.home, self.feed = f"https://localhost:{port}", f"https://feed.localhost:{port}"
-        tokens = Tokens(KeyRing.from_json(KeyRing.generate()), "test", self.wall, 900)
+        ring = KeyRing.from_json(KeyRing.generate())
+        tokens, factors = Tokens(ring, "test", self.wall, 900), Factors(ring, "test", self.wall)
         plan = PortalPlan(self.home, (self.feed,), POPULATIONS, company="Example & Sons")
-        portal = await self._serve(Portal(plan, self.ledger, FakeDirectory(), tokens).app)
+        portal = await self._serve(Portal(plan, self.ledger, FakeDirectory(), tokens, factors).app)
         wake = asyncio.Event()
         spending = Spending(64, wake.set, self.boot)
         ledger_time = LedgerTime(self.boot)

@@ -7,6 +7,7 @@
 --   bans     zset    TALLY -> ledger time (ms) at which the ban ends
 
 local FIRST_DELAY = 250
+local CODES = 'codes'  -- stands for an address where codes of a second factor are counted
 local bans = key('bans')
 redis.call('ZREMRANGEBYSCORE', bans, '-inf', whole(now))
 
@@ -52,7 +53,7 @@ if verb == 'clear' then
   for _, tally in ipairs(redis.call('ZRANGE', bans, 0, -1)) do
     local letter, where, employee = string.match(tally, '^(%a) (%S*) ?(.*)$')
     if ARGV[2] == 'all' or (ARGV[2] == 'employee' and letter ~= 'a' and employee == ARGV[3])
-      or (ARGV[2] == 'address' and letter ~= 'k' and where == ARGV[3]) then
+      or (ARGV[2] == 'address' and letter ~= 'k' and where == ARGV[3] and where ~= CODES) then
       cleared = cleared + forget(tally)
     end
   end
@@ -102,6 +103,13 @@ local own = 'k ' .. browser .. ' ' .. employee
 if browser ~= '' and banned_for(own) == 0 then
   local _, brought = one_more(own, per_pair)
   return {'allowed', 0, brought, 0, own}
+end
+if address == CODES then
+  local pair = 'p ' .. CODES .. ' ' .. employee
+  local left = banned_for(pair)
+  if left > 0 then return {'pair', left, 0, 0} end
+  local _, brought = one_more(pair, per_pair)
+  return {'allowed', 0, brought, 0, pair}
 end
 local counted = {}
 local pairs_brought, addresses_brought = 0, 0

@@ -5,6 +5,7 @@
 --   session_ends         zset    ID -> absolute end (ledger ms)
 --   e:EMPLOYEE           zset    ID -> created (ms): the employee's sessions
 --   p:POPULATION         zset    ID -> created (ms): the population's sessions
+--   session_used         hash    ID -> when it was used last (ms), as workers report it
 --   session_populations  zset    populations that ever had a session, score 0
 --   session_meta         hash    longest lifetime (ms), newest created (ms), seats_survived
 --   revocations          zset    "number kind ms subject" -> number
@@ -56,6 +57,7 @@ function sessions.delete(id)
   redis.call('DEL', key('s:' .. id))
   redis.call('HDEL', key('session_owner'), id)
   redis.call('ZREM', key('session_ends'), id)
+  redis.call('HDEL', key('session_used'), id)
   redis.call('ZREM', key('p:' .. population), id)
   redis.call('ZREM', key('e:' .. employee), id)
   if sessions.count(employee) == 0 then
@@ -78,6 +80,24 @@ function sessions.store(id, employee, population, created, ends, record)
   redis.call('ZADD', key('reread'), 'NX', whole(now), employee)
   raise_meta('longest', ends - created)
   raise_meta('newest', math.min(created, now + CLOCK_SLACK))
+end
+
+-- list: ids of sessions that a worker has served since its last report.
+function sessions.apply_used(list)
+  for _, id in ipairs(list) do
+    if redis.call('HEXISTS', key('session_owner'), id) == 1 then
+      redis.call('HSET', key('session_used'), id, whole(now))
+    end
+  end
+end
+
+-- Appends the record and when it was used last (0: not since the login), if it is valid.
+function sessions.append_record(flat, id)
+  local record = sessions.valid_record(id)
+  if record then
+    flat[#flat + 1] = record
+    flat[#flat + 1] = tonumber(redis.call('HGET', key('session_used'), id) or 0)
+  end
 end
 
 function sessions.is_revoked(id, employee, population, created)

@@ -1,10 +1,13 @@
--- The employee's state, without taking anything. ARGV: employee, present ("1": a poll).
+-- The employee's state, without taking anything; of a seat also for how long it was idle (ms).
+-- ARGV: employee, present ("1": a poll).
 
 local employee, present = ARGV[1], ARGV[2] == '1'
 
 local seated = seats.population_of_seat(employee)
 if seated then
-  return seats.answer('seated', seated)
+  local answer = seats.answer('seated', seated)
+  answer[7] = now - tonumber(redis.call('ZSCORE', key('act:' .. seated), employee))
+  return answer
 end
 
 local ticket = seats.ticket(employee)

@@ -50,14 +50,13 @@ if verb == 'mark' then
   return {marked, more and offset + PORTION or -1}
 end
 
--- {how many there are, record, ...}: the youngest first.
+-- {how many there are, record, when it was used last, ...}: the youngest first.
 if verb == 'list' then
   local kind, subject, most = ARGV[2], ARGV[3], tonumber(ARGV[4])
   local set = kind == 'population' and 'p:' .. subject or 'session_ends'
   local flat = {redis.call('ZCARD', key(set))}
   for _, id in ipairs(ids_of(kind, subject, 0, most - 1)) do
-    local record = sessions.valid_record(id)
-    if record then flat[#flat + 1] = record end
+    sessions.append_record(flat, id)
   end
   return flat
 end

@@ -1,10 +1,7 @@
--- The records of an employee's sessions, the oldest first. ARGV: employee.
+-- An employee's sessions, the oldest first: {record, when it was used last, ...}. ARGV: employee.
 
-local records = {}
+local flat = {}
 for _, id in ipairs(redis.call('ZRANGE', key('e:' .. ARGV[1]), 0, -1)) do
-  local record = sessions.valid_record(id)
-  if record then
-    records[#records + 1] = record
-  end
+  sessions.append_record(flat, id)
 end
-return records
+return flat

@@ -9,6 +9,7 @@ local same_epoch = report.epoch == ledger.epoch
 -- A worker that has not heard of this epoch has not written its seats back: none of them is lost.
 local lost = same_epoch and seats.apply_touches(report.touches) or {}
 seats.apply_promises(report.promises)
+sessions.apply_used(report.sessions_used or {})
 local no_ticket = seats.apply_presence(report.present)
 local caps, leases, starved, others_have_reason, bases = grants.sync(report)
 seats.run_calls()

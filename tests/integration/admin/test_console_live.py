@@ -6,12 +6,13 @@ import contextlib
 import os
 import re
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import aiohttp
 import pytest
 from playwright.async_api import async_playwright, expect
 
+from tests.support.axe import barriers
 from tests.support.running_demo import RunningDemo, running_demo
 
 if TYPE_CHECKING:
@@ -284,3 +285,21 @@ async def test_it_fits_a_phone_and_is_worked_by_keyboard(
     await expect(page.locator("#apply")).to_have_text("Put in force")
     await expect(page.locator("#level-wanted")).to_be_visible()
     assert not said
+
+
+async def test_the_console_keeps_no_operator_out(demo: RunningDemo, chromium: Browser) -> None:
+    """By axe-core, in light and in dark: the console at work, and the page that asks who one is."""
+    page, _ = await enter(chromium, await link(demo))
+    await page.fill("#scale-wanted", "3")
+    await expect(page.locator("#what-if")).to_contain_text("Seats")
+    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+    for scheme in schemes:
+        await page.emulate_media(color_scheme=scheme)
+        found = await barriers(page)
+        assert not found, f"{scheme}:\n" + "\n".join(found)
+    stranger = await (await chromium.new_context()).new_page()
+    await stranger.goto(f"{demo.known['admin']}/console/")
+    for scheme in schemes:
+        await stranger.emulate_media(color_scheme=scheme)
+        found = await barriers(stranger)
+        assert not found, f"{scheme}:\n" + "\n".join(found)

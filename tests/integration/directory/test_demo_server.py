@@ -5,18 +5,18 @@ from __future__ import annotations
 import ssl
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ldap3
 import pytest
 
-from broker.demo.employees import BASE_DN, GROUPS_DN, PASSWORD, PEOPLE_DN, SERVICE_DN
+from broker.demo.employees import BASE_DN, GROUPS_DN, PASSWORD, PEOPLE_DN, SERVICE_DN, accounts
 from broker.demo.employees import SERVICE_PASSWORD as SERVICE
 from tests.integration.directory.test_logins import MANAGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.integration.conftest import Authority
     from tests.support.ldaptor_server import LdaptorServer
@@ -26,6 +26,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 """ldap3's own way of connecting, which the broker does not use."""
 
+LDIF = Path(__file__).parents[3] / "config" / "demo.ldif"
 OWN_DN = f"uid={MANAGER},{PEOPLE_DN}"
 
 
@@ -70,7 +71,7 @@ def test_the_service_account_sees_everybody_and_no_password(
     connect: Callable[..., Any],
 ) -> None:
     service = connect(SERVICE_DN, SERVICE)
-    assert search(service, "(&(objectClass=inetOrgPerson)(employeeNumber=*)(c=*))") == 1000
+    assert search(service, "(&(objectClass=inetOrgPerson)(employeeNumber=*)(c=*))") == 1006
     assert not any("userPassword" in entry for entry in service.entries)
 
 
@@ -104,7 +105,7 @@ def test_the_size_limit_holds(connect: Callable[..., Any]) -> None:
     assert len(service.response) == 2
 
 
-def test_nothing_can_be_changed(connect: Callable[..., Any]) -> None:
+def test_nothing_else_can_be_changed(connect: Callable[..., Any]) -> None:
     own = connect(OWN_DN, PASSWORD)
     for refused in (
         own.modify(OWN_DN, {"sn": [(ldap3.MODIFY_REPLACE, ["New"])]}),
@@ -114,6 +115,43 @@ def test_nothing_can_be_changed(connect: Callable[..., Any]) -> None:
     ):
         assert refused is False
         assert own.result["description"] == "unwillingToPerform"
+
+
+@pytest.mark.parametrize(("kind", "code"), [("expired", "532"), ("must_change", "773")])
+def test_a_password_that_must_be_changed_opens_nothing_until_it_is(
+    ldaptor: LdaptorServer, authority: Authority, connect: Callable[..., Any],
+    kind: str, code: str,
+) -> None:  # fmt: skip
+    """As Active Directory tells it, and to nobody but who has the password."""
+    dn = f"uid={accounts(LDIF)[kind][0]},{PEOPLE_DN}"
+    new = "a new one, long enough"
+
+    def told(password: str) -> str:
+        tls = ldap3.Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=str(authority.ca))
+        server = ldap3.Server(
+            "localhost", ldaptor.ldaps_port, use_ssl=True, tls=tls, get_info=ldap3.NONE
+        )
+        connection = ldap3.Connection(server, dn, password, receive_timeout=20)
+        connection.bind(read_server_info=False)
+        result = connection.result
+        connection.unbind()
+        return f"{result['description']} {result['message']}"
+
+    assert f"data {code}," in told(PASSWORD)
+    assert "data" not in told("wrong")
+    service = connect(SERVICE_DN, SERVICE)
+    change = service.extend.standard.modify_password
+    other = connect(OWN_DN, PASSWORD)
+    assert not other.extend.standard.modify_password(dn, PASSWORD, new)
+    assert other.result["description"] == "insufficientAccessRights"
+    assert not change(dn, "wrong", new)
+    assert not change(dn, PASSWORD, "short")
+    assert service.result["description"] == "constraintViolation"
+    assert not change(dn, PASSWORD, PASSWORD)
+    assert f"data {code}," in told(PASSWORD), "nothing has changed yet"
+    assert change(dn, PASSWORD, new)
+    assert told(new).startswith("success")
+    assert told(PASSWORD).startswith("invalidCredentials")
 
 
 def test_without_tls_no_password_is_taken(ldaptor: LdaptorServer) -> None:

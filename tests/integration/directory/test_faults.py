@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import statistics
@@ -18,6 +19,7 @@ from broker.directory.line import LINK_AGE
 from broker.errors import Busy, DirectoryAway, WrongPassword
 from tests.integration.conftest import Authority, make_authority
 from tests.integration.directory.test_logins import ACCOUNTS, MANAGER
+from tests.support.forgetful_relay import ForgetfulRelay, missing
 from tests.support.meddler import Meddler, Mood
 from tests.support.odd_people import ABROAD_DN
 from tests.support.slapd_server import SlapdServer
@@ -278,6 +280,28 @@ async def test_a_connection_closed_under_our_hands_is_not_held_against_the_serve
     assert meddler.accepted == before + 1
 
 
+@pytest.mark.parametrize("fault", ["forget", "half_close"])
+async def test_a_half_open_connection_costs_nobody_a_login(
+    make: Callable[..., LdapDirectory], ldap_server: LdaptorServer | SlapdServer, fault: str
+) -> None:
+    """Both kept connections of the only thread, and the server is not thought to be away."""
+    if (why := missing()) and fault == "forget":
+        assert not os.environ.get("CI"), why
+        pytest.skip(why)
+    async with ForgetfulRelay(ldap_server.ldaps_port) as relay:
+        directory = make(servers=(f"ldaps://localhost:{relay.port}",), threads=1)
+        assert (await directory.login(MANAGER, PASSWORD)).name == MANAGER
+        before = relay.accepted
+        getattr(relay, fault)()
+        async with asyncio.timeout(FAR_TOO_LONG):
+            assert (await directory.login(MANAGER, PASSWORD)).name == MANAGER
+            with pytest.raises(WrongPassword):
+                await directory.login(MANAGER, "wrong")
+        assert relay.accepted > before
+        await lines_are_home(directory)
+        await directory.close()
+
+
 async def test_a_preferred_server_that_came_back_is_used_again(
     plan: DirectoryPlan, meddler: Meddler
 ) -> None:
@@ -382,6 +406,26 @@ async def test_a_certificate_for_another_host(
         await directory.login(MANAGER, PASSWORD)
     with pytest.raises(DirectoryAway, match="another host name"):
         await directory.probe()
+
+
+async def test_an_older_tls_than_the_minimum_is_refused(
+    make: Callable[..., LdapDirectory], ldap_server: LdaptorServer | SlapdServer,
+    authority: Authority,
+) -> None:  # fmt: skip
+    own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    own.load_cert_chain(authority.certificate, authority.key)
+    own.maximum_version = ssl.TLSVersion.TLSv1_2
+    up = ssl.create_default_context(cafile=authority.ca)
+    async with Meddler(ldap_server.ldaps_port, up, own) as between:
+        servers = (f"ldaps://localhost:{between.port}",)
+        old = make(servers=servers, tls_minimum="1.2")
+        assert (await old.login(MANAGER, PASSWORD)).name == MANAGER
+        strict = make(servers=servers, tls_minimum="1.3")
+        with pytest.raises(DirectoryAway):
+            await strict.login(MANAGER, PASSWORD)
+        with pytest.raises(DirectoryAway, match="TLS"):
+            await strict.probe()
+        await old.close()
 
 
 async def test_the_probe_names_what_is_wrong(

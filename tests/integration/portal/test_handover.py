@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
@@ -260,3 +261,18 @@ async def test_strangers_push_out_the_oldest_return_address_and_no_more(
     assert landed.url == f"{HOME}/.broker/me"
     landed = await late.follow(await late.fill_in(second, "aminata"))
     assert landed.url == f"{FEED}/posts/8"
+
+
+async def test_tabs_that_log_in_at_the_same_moment_all_arrive(
+    browser: Browser, ledger: PortalLedger
+) -> None:
+    """Each where it wanted to go; and each of them goes on working, whichever cookie came last."""
+    wanted = [f"{FEED}/{number}" for number in range(3)] + [f"{WIKI}/page"]
+    forms = [await browser.visit(address) for address in wanted]
+    sent = await asyncio.gather(*(browser.fill_in(form, "aminata") for form in forms))
+    arrived = [await browser.follow(answer) for answer in sent]
+    assert [page.url for page in arrived] == wanted
+    assert all(page.text.startswith("application") for page in arrived)
+    for address in wanted:
+        assert (await browser.get(address)).text.startswith("application")
+    assert ledger.seated() == ["aminata"]

@@ -43,7 +43,7 @@ async def every_page(browser: Browser, ledger: PortalLedger) -> list[Answer]:
     pages.append(await browser.get(f"{FEED}/.broker/landing?code=x"))
     pages.append(await browser.visit(f"{HOME}/"))
     pages.append(await browser.get(f"{HOME}/nothing"))
-    pages.append(await browser.post(f"{HOME}/.broker/me", {}))
+    pages.append(await browser.request("PUT", f"{HOME}/.broker/me"))
     return pages
 
 

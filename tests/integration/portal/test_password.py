@@ -63,7 +63,7 @@ async def test_why_an_account_is_refused(
     assert page.status == 403
     assert words in page.text
     assert "service@example.com" in page.text
-    assert "533" not in page.text
+    assert "data 533" not in page.text
 
 
 async def test_a_refusal_that_proves_no_password_counts_as_a_try(

@@ -13,12 +13,14 @@ from jsonschema import Draft202012Validator
 
 from broker.configuration import digest, load_with_doubts
 from broker.configuration.schema import schema_text
+from broker.policy.second_factor import FactorRules
 from broker.settings import Settings
 from broker.settings.capacity import Deadlines
 from broker.settings.doors import Door
 from broker.settings.scalars import Model
 from broker.site.tokens import KeyRing
 from broker.wiring.gateway import gateway_plan
+from broker.wiring.portal import portal_plan
 from tests.support.readme import blocks
 
 CONFIG = Path(__file__).parents[3] / "config"
@@ -161,3 +163,21 @@ def test_every_limit_and_deadline_of_the_file_reaches_the_gateway(example: Path)
     routes = plan.hosts[1].routes
     assert [route.body_limit for route in routes] == [3000 + at for at in range(len(routes))]
     assert all(route.allow_encoded_slash for route in routes)
+
+
+def test_who_needs_a_second_factor_reaches_portal_and_gateway(example: Path) -> None:
+    document = yaml.safe_load(example.read_text("utf-8"))
+    document["second_factor"] = {
+        "populations": ["managers"],
+        "groups": ["cn=admins"],
+        "except_from": ["10.0.0.0/8"],
+        "tries": 7,
+        "window": "20m",
+    }
+    for each in document["pools"].values():
+        each.pop("tls", None)  # its certificates are empty files here
+    example.write_text(yaml.safe_dump(document), "utf-8")
+    settings, _ = load_with_doubts(example, ENVIRON)
+    rules = portal_plan(settings).factor
+    assert rules == FactorRules(("managers",), ("cn=admins",), ("10.0.0.0/8",), 7, 1_200_000)
+    assert gateway_plan(settings).inside == ("10.0.0.0/8",)

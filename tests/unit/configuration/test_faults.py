@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 from broker.configuration import load, load_with_doubts
 from broker.errors import ConfigurationError
 from broker.site.tokens import KeyRing
+from broker.wiring.portal import portal_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -243,6 +245,15 @@ ROUTES = [{"path": "/a", "pool": "feed"}, {"path": "/a/", "pool": "feed"}]
         ("bans", {"slowest": "1m"}, "bans.slowest", "should be below 30 s"),
         ("bans", {"trusted": ["office"]}, "bans.trusted[0]", "address or network"),
         ("bans", {"per_address": 0}, "bans.per_address", "greater than or equal to 1"),
+        ("second_factor", {"window": 0}, "second_factor.window", "should be above 0"),
+        ("second_factor", {"tries": 0}, "second_factor.tries", "greater than or equal to 1"),
+        (
+            "second_factor",
+            {"populations": ["sales", "saels"]},
+            "second_factor.populations[1]",
+            "there is no population saels; did you mean sales?",
+        ),
+        ("second_factor", {"except_from": ["x"]}, "second_factor.except_from[0]", "network"),
         ("directory.deadline", 0, "directory.deadline", "should be above 0"),
         ("directory.ca", "nowhere.pem", "directory.ca", "cannot be read"),
         ("sessions.keys", "{}", "sessions.keys", "broker keys generate"),
@@ -430,3 +441,59 @@ def test_groups_are_read_in_any_of_these_ways(faults: Check, changes: dict[str, 
     document["directory"] |= {"nested_groups": "recursive"}
     needs = [fault for fault in faults(document) if "needs group_attribute or group_base" in fault]
     assert bool(needs) == ("group_base" not in changes)
+
+
+def test_a_ring_without_keys_for_second_factors_is_told_where_they_are_needed(
+    faults: Check,
+) -> None:
+    old = json.loads(KEYS)
+    del old["factors"]
+    document = valid()
+    document["sessions"]["keys"] = json.dumps(old).replace("$", "$$")
+    assert faults(document) == []
+    document["second_factor"] = {"groups": ["cn=admins"]}
+    (fault,) = faults(document)
+    assert "sessions.keys" in fault
+    assert "broker keys rotate" in fault
+
+
+def test_exceptions_for_nobody_are_doubted(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    document = put("second_factor", {"except_from": ["10.0.0.0/8"]})
+    path.write_text(yaml.safe_dump(document), "utf-8")
+    _, doubts = load_with_doubts(path, {"KEYS": KEYS})
+    assert any("second_factor.except_from" in str(doubt) for doubt in doubts)
+
+
+PICTURES = {
+    "image/png": b"\x89PNG\r\n\x1a\n....",
+    "image/jpeg": b"\xff\xd8\xff\xe0....",
+    "image/webp": b"RIFF....WEBPVP8 ",
+    "image/svg+xml": b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>',
+}
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_a_logo_is_a_picture_that_browsers_show(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "logo").write_bytes(PICTURES[kind])
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(put("company", {"logo": "logo"})), "utf-8")
+    settings = load(path, {"KEYS": KEYS})
+    assert portal_plan(settings).logo == (kind, PICTURES[kind])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"GIF89a", "is no SVG, PNG, JPEG or WebP"),
+        (b"", "is no SVG, PNG, JPEG or WebP"),
+        (PICTURES["image/png"] + bytes(64 * 1024), "at most 65536"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_what_is_no_logo(faults: Check, tmp_path: Path, content: bytes | None, told: str) -> None:
+    if content is not None:
+        (tmp_path / "logo").write_bytes(content)
+    (fault,) = faults(put("company", {"logo": "logo"}))
+    assert "company.logo" in fault
+    assert told in fault

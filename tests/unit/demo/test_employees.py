@@ -27,10 +27,14 @@ def test_who_there_is() -> None:
         "sales": 140,
         "everyone": 780,
         "ops": 12,
+        "second_factor": 2,
+        "expired": 2,
+        "must_change": 2,
         "disabled": 20,
     }
     populations = [*found["managers"], *found["sales"], *found["everyone"]]
     assert len({*populations, *found["disabled"]}) == 1000
+    assert set(found["second_factor"]).isdisjoint({*populations, *found["disabled"]})
     assert set(found["ops"]) <= set(found["everyone"])
 
 

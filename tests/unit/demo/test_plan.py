@@ -91,6 +91,9 @@ def test_what_scripts_and_the_command_line_learn(tmp_path: Path) -> None:
         "sales": 140,
         "everyone": 780,
         "ops": 12,
+        "second_factor": 2,
+        "expired": 2,
+        "must_change": 2,
         "disabled": 20,
     }
     assert Path(known["ca"]).is_file()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from broker.portal.visit import Visit, same_origin
+from broker.portal.visit import Identity, Visit, same_origin
 
 ORIGIN = "https://home.example"
 
@@ -49,7 +49,10 @@ def test_nobody_is_logged_in_without_name_and_session() -> None:
     assert visit(sub=1, sid=2).identity is None
     who = visit(sub="a", sid="s").identity
     assert who is not None
-    assert who == ("a", "s", "", "a")
+    assert who == Identity("a", "s", "", "a")
+    who = visit(sub="a", sid="s", left=90).identity
+    assert who is not None
+    assert who.left_seconds == 90
 
 
 def test_an_unknown_host_is_nobodys() -> None:

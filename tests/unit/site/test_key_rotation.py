@@ -58,7 +58,13 @@ def test_afterwards_the_new_key_signs_and_its_age_is_known() -> None:
     cookie = tokens(done).session_cookie(RECORD, HOST)
     assert tokens(OLD).read_session(cookie, HOST) is None
     assert (signing_since(OLD), signing_since(done)) == (0, 77)
-    assert [len(keys) for keys in json.loads(done).values()] == [2, 2]
+    assert [len(keys) for keys in json.loads(done).values()] == [2, 2, 2]
+    again = json.loads(promoted(prepared(done), 78))
+    assert {kind: len(keys) for kind, keys in again.items()} == {
+        "sessions": 2,
+        "assertions": 2,
+        "factors": 3,
+    }
 
 
 def test_steps_out_of_order_are_refused() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from broker.directory.port import Employee
 from broker.errors import DirectoryAway
 from broker.ledger.port import SessionRecord
+from broker.policy.second_factor import FactorRules
 from broker.site.rereading import Rereading
 from tests.support.portal_ledger import PortalLedger
 from tests.support.portal_site import POPULATIONS, FakeDirectory, employee
@@ -157,3 +158,48 @@ async def test_a_ledger_that_is_away_is_asked_again(reader: Reader) -> None:
             await asyncio.sleep(0.01)
     task.cancel()
     assert reader.outcomes == ["same"]
+
+
+async def test_who_needs_a_second_factor_by_now_is_out_where_none_was_used(reader: Reader) -> None:
+    """Of the sessions of one employee those that were begun with one go on, and so do those that
+    were begun in a network from which none is needed."""
+    reader.rereading.factor = FactorRules(("managers",), except_from=("10.0.0.0/8",))
+    begun: tuple[tuple[str, Literal["", "totp"], str], ...] = (
+        ("with", "totp", "192.0.2.7"),
+        ("without", "", "192.0.2.7"),
+        ("inside", "", "10.0.0.7"),
+    )
+    for session_id, factor, address in begun:
+        record = await reader.log_in("aminata", session_id)
+        await reader.ledger.put_session(replace(record, factor=factor, address=address), most=10)
+    reader.later()
+    await reader.rereading.once()
+    assert reader.outcomes == ["same"], "sales people need none"
+    reader.directory.employees["aminata"] = employee("aminata", "managers")
+    reader.later()
+    await reader.rereading.once()
+    assert reader.outcomes == ["same", "changed"]
+    left = {
+        each.id: (each.population, each.factor) for each in await reader.ledger.sessions("aminata")
+    }
+    assert left == {"with": ("managers", "totp"), "inside": ("managers", "excepted")}
+    assert ("session", "without") in [(each.kind, each.subject) for each in reader.told()]
+    reader.later()
+    await reader.rereading.once()
+    assert reader.outcomes[-1] == "same"
+    reader.directory.employees["aminata"] = employee("aminata", "sales")
+    reader.later()
+    await reader.rereading.once()
+    left = {
+        each.id: (each.population, each.factor) for each in await reader.ledger.sessions("aminata")
+    }
+    assert left == {"with": ("sales", "totp"), "inside": ("sales", "")}
+
+
+async def test_switching_it_on_ends_sessions_without(reader: Reader) -> None:
+    await reader.log_in("aminata", "s1")
+    reader.rereading.factor = FactorRules(groups=("CN=sales,ou=groups,dc=example",))
+    reader.later()
+    await reader.rereading.once()
+    assert reader.outcomes == ["changed"]
+    assert await reader.ledger.session("s1") is None

@@ -443,3 +443,25 @@ async def test_of_strangers_nothing_is_read_and_only_so_many_at_once(world: Worl
     assert world.records.asked == asked + 50
     await world.cache.reread()
     assert world.records.asked == asked + 60
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_a_session_that_was_excepted_from_a_second_factor_is_tied(
+    world: World, away: bool
+) -> None:
+    """By its record, and by its signature while Redis is away."""
+    tied = replace(world.record(), factor="excepted")
+    world.records.known["s1"] = tied
+    cookie, other = world.cookie(tied), world.cookie(world.record("bea", "s2"))
+    world.records.away = away
+    for each, expected in ((cookie, True), (other, False)):
+        session = await world.cache.resolve(each, HOST)
+        assert session is not None
+        assert session.tied is expected
+    world.records.away = False
+    world.records.known["s1"] = replace(tied, factor="")
+    world.cache.revoke(CHANGED)
+    await world.cache.reread()
+    found = await world.cache.resolve(cookie, HOST)
+    assert found is not None
+    assert not found.tied

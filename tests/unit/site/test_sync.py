@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from broker.errors import LedgerAway
 from broker.ledger.memory import MemoryLedger
-from broker.ledger.port import SessionRecord
+from broker.ledger.port import SessionRecord, SyncReply, SyncReport
 from broker.policy.limits import LimitsDocument
 from broker.policy.shares import PoolLimits, PopulationLimits, Share
 from broker.policy.worker_book import WorkerBook
@@ -224,3 +225,42 @@ async def test_leaving_gives_everything_back(world: World) -> None:
     await worker.sync.leave()
     assert worker.cell.cap == 0
     assert sum((await world.ledger.usage()).held.values()) == 0
+
+
+async def test_what_was_used_is_told_and_told_again_after_an_outage(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its new cookies: at first sight, and each time one is issued again."""
+    worker = Worker(world.ledger, world, "one")
+    await worker.settle()
+    cookie = await world.log_in("anna")
+    session = await worker.sessions.resolve(cookie, HOST.encode())
+    assert session is not None
+    heard = world.ledger.sync
+
+    async def away(report: SyncReport) -> SyncReply:
+        raise LedgerAway("Redis is away")
+
+    async def last_seen() -> int:
+        (record,) = await world.ledger.sessions("anna")
+        return record.last_seen_ms
+
+    monkeypatch.setattr(world.ledger, "sync", away)
+    await worker.sync.once()
+    assert await last_seen() == 0
+    monkeypatch.setattr(world.ledger, "sync", heard)
+    await worker.settle()
+    first = await last_seen()
+    assert first > 0
+    for _ in range(400):
+        world.advance(0.25)
+        worker.sessions.peek(cookie, HOST.encode(), world.boot())
+        await worker.sync.once()
+    assert await last_seen() == first, "the fast path writes nothing down"
+    world.advance(300.0)
+    for _ in range(300):  # ledger time goes on by at most a second a call
+        await world.ledger.look("anna")
+        world.advance(1.0)
+    assert worker.sessions.renewal(session, cookie, world.boot()) is not None
+    await worker.settle()
+    assert await last_seen() > first + 300_000
