@@ -265,6 +265,7 @@ class Journey:
         if (
             session is not None
             and session.tied
+            and exchange.hold is None  # what has been admitted goes on, also over a reload
             and not self.ground.is_inside(exchange.browser.address)
         ):
             # Begun in a network from which a password is enough, and this is another one.
