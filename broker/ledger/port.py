@@ -145,8 +145,8 @@ class SyncReply:
 class SeatAnswer:
     """``seated``: the seat is held (touched now). ``waiting``: a ticket with this ``number``; place
     is ``position`` (1 = next). ``called`` is only answered by ``look`` (admit claims at once).
-    ``claim_ms`` is what is left of the claim window; ``number`` counts in ``epoch``. ``idle_ms``: for
-    how long the seat was idle, as far as workers have reported; only ``look`` says it.
+    ``claim_ms`` is what is left of the claim window; ``number`` counts in ``epoch``. ``idle_ms``:
+    for how long the seat was idle, as far as workers have reported; only ``look`` says it.
     """
 
     state: SeatState
