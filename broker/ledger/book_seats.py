@@ -75,6 +75,6 @@ def _answer(reply: list[Any]) -> SeatAnswer:
         position=reply[3],
         claim_ms=reply[4],
         ledger_ms=reply[5],
-        epoch=text(reply[6]),
-        idle_ms=reply[7] if len(reply) > 7 else None,
+        idle_ms=reply[6],
+        epoch=text(reply[7]),
     )

@@ -155,8 +155,8 @@ class SeatAnswer:
     position: int | None = None
     claim_ms: int | None = None
     ledger_ms: int = 0
-    epoch: str = ""
     idle_ms: int | None = None
+    epoch: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -523,5 +523,5 @@ function seats.answer(state, population, ticket)
       position = seats.position(ticket)
     end
   end
-  return {state, population, number, position, left, now, ledger.epoch}
+  return {state, population, number, position, left, now, false, ledger.epoch}
 end

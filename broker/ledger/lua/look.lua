@@ -6,7 +6,7 @@ local employee, present = ARGV[1], ARGV[2] == '1'
 local seated = seats.population_of_seat(employee)
 if seated then
   local answer = seats.answer('seated', seated)
-  answer[8] = now - tonumber(redis.call('ZSCORE', key('act:' .. seated), employee))
+  answer[7] = now - tonumber(redis.call('ZSCORE', key('act:' .. seated), employee))
   return answer
 end
 
