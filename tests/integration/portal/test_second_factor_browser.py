@@ -144,6 +144,12 @@ async def test_set_up_out_in_with_a_code_with_a_recovery_code_and_reset(
     assert not [text for text in refused if "Content Security Policy" in text], refused
 
 
+async def sent(page: Page) -> None:
+    """The form, and the page that answers it is there: what it shows stood on the last one too."""
+    async with page.expect_navigation():
+        await page.keyboard.press("Enter")
+
+
 async def _fits(page: Page, variant: str, name: str) -> None:
     width, _, locale = variant.split("-")
     assert await page.evaluate("document.documentElement.lang") == locale
@@ -175,19 +181,19 @@ async def test_every_page_fits_and_is_readable_in_every_variant(
         assert ground == "rgb(255, 255, 255)"
         secret = (await page.locator("#key").inner_text()).replace(" ", "")
         await page.locator("#code").fill(code_of(site, secret))
-        await page.keyboard.press("Enter")
+        await sent(page)
         await page.locator(".codes").wait_for()
         await fits("recovery-codes")
         await context.clear_cookies()
         await password(page, site)
         await fits("code")
         await page.locator("#code").fill("000000")
-        await page.keyboard.press("Enter")
+        await sent(page)
         await page.locator("#fault").wait_for()
         await fits("wrong-code")
         await page.locator("summary").click()
         await page.locator("#recovery").fill("ABCD")
-        await page.keyboard.press("Enter")
+        await sent(page)
         await page.locator("details[open]").wait_for()
         await fits("wrong-recovery")
         await site.ledger.reset_factor("marek", 0, RESET)
