@@ -45,10 +45,12 @@ KNOWN_SECONDS = 180 * 86_400
 class KnownBrowsers(Protocol):
     """What is asked of ``site.tokens``."""
 
-    def known_browser(self, employee: str, browser: str, seconds: int) -> str: ...
+    def known_browser(
+        self, employee: str, browser: str, seconds: int, *, by_factor: bool
+    ) -> str: ...
 
-    def read_known_browser(self, cookie: str) -> tuple[str, str] | None:
-        """Employee and browser id, or None."""
+    def read_known_browser(self, cookie: str) -> tuple[str, str, bool] | None:
+        """Employee, browser id and whether it is known by a second factor, or None."""
         ...
 
 
@@ -96,9 +98,11 @@ class Guesses:
     ) -> tuple[str, ...]:
         """Count a code of a second factor before it is looked at; for ``settle`` when it was right.
         Whoever enters one knows the password, and may come from anywhere: all browsers that are not
-        known count together, a known one by itself. Raises TooManyGuesses."""
+        known count together, a known one by itself. Known by a password alone is not enough here:
+        a thief of it may have made any number of such browsers known, before a second factor was
+        asked for or where it is not. Raises TooManyGuesses."""
         known = self._tokens.read_known_browser(request.cookies.get(cookies.KNOWN, ""))
-        browser = f"{CODES}/{known[1]}" if known and known[0] == employee else ""
+        browser = f"{CODES}/{known[1]}" if known and known[0] == employee and known[2] else ""
         answer = await self._ledger.guess(employee, CODES, browser, rules)
         if answer.pairs_banned:
             self._counted("codes")
@@ -111,11 +115,21 @@ class Guesses:
         if tallies:
             await self._ledger.settle_guess(tallies, right=right)
 
-    def remember(self, request: web.Request, response: web.StreamResponse, employee: str) -> None:
-        """From now on this browser is known to be the employee's."""
+    def remember(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        employee: str,
+        *,
+        by_factor: bool,
+    ) -> None:
+        """From now on this browser is known to be the employee's. ``by_factor``: a second factor
+        was used just now."""
         known = self._tokens.read_known_browser(request.cookies.get(cookies.KNOWN, ""))
-        browser = known[1] if known and known[0] == employee else secrets.token_hex(16)
-        token = self._tokens.known_browser(employee, browser, KNOWN_SECONDS)
+        browser = secrets.token_hex(16)
+        if known and known[0] == employee:
+            browser, by_factor = known[1], by_factor or known[2]
+        token = self._tokens.known_browser(employee, browser, KNOWN_SECONDS, by_factor=by_factor)
         cookies.plant(response, cookies.KNOWN, token, KNOWN_SECONDS)
 
     @contextlib.contextmanager
@@ -135,7 +149,7 @@ class Guesses:
 class Attempt:
     """One try: ``gate`` is passed before the password is tried, inside ``judged``."""
 
-    def __init__(self, guesses: Guesses, address: str, known: tuple[str, str] | None) -> None:
+    def __init__(self, guesses: Guesses, address: str, known: tuple[str, str, bool] | None) -> None:
         self._guesses = guesses
         self._address = address
         self._known = known

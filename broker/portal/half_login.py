@@ -40,10 +40,12 @@ class HalfLoginTokens(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HalfLogin:
-    """``offered``: the sealed secret of enrolment ``factor_id``, for who may set one up, or ""."""
+    """``proved_ms``: ledger time at which the password was right. ``offered``: the sealed secret of
+    enrolment ``factor_id``, for who may set one up, or ""."""
 
     employee: Employee
     return_id: str
+    proved_ms: int
     offered: str = ""
     factor_id: str = ""
     note: str = ""

@@ -60,19 +60,23 @@ class Opening:
         visit: Visit,
         employee: Employee,
         factor: Literal["", "totp", "recovery"] = "",
+        proved_ms: int | None = None,
     ) -> SessionRecord:
-        """A new session with a new id, whoever was logged in here before; and a seat asked for."""
+        """A new session with a new id, whoever was logged in here before; and a seat asked for.
+        ``proved_ms``: ledger time at which the password was right, if that is a while ago: the
+        session begins then, so that what has been revoked since is not opened after all."""
         population = self.population(employee)
         excepted = not factor and wants_factor(self._plan.factor, population, employee.groups)
         now_ms = (await self._ledger.look(employee.name)).ledger_ms
+        created_ms = now_ms if proved_ms is None else proved_ms
         record = SessionRecord(
             id=secrets.token_hex(16),  # no secret, the signature is; and never looks like an option
             employee=employee.name,
             display_name=employee.display_name,
             population=population or "",
             groups=employee.groups,
-            created_ms=now_ms,
-            ends_ms=now_ms + int(self._plan.session_lifetime * 1000),
+            created_ms=created_ms,
+            ends_ms=created_ms + int(self._plan.session_lifetime * 1000),
             last_seen_ms=now_ms,
             address=visit.address,
             agent=_storable(request.headers.get("User-Agent", ""))[:LONGEST_AGENT],
@@ -100,7 +104,8 @@ class Opening:
         """The session's cookie; and from now on this browser is known to be the employee's."""
         token = self._tokens.session_cookie(record, request[VISIT].host)
         cookies.plant(response, cookies.SESSION, token)
-        self._guesses.remember(request, response, record.employee)
+        by_factor = record.factor in ("totp", "recovery")
+        self._guesses.remember(request, response, record.employee, by_factor=by_factor)
 
     async def onward(self, request: web.Request, return_id: str, session_id: str) -> str:
         """To the application that was wanted, or to the employee's own page."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 from urllib.parse import quote
 
@@ -114,7 +114,9 @@ class SecondFactor:
         if not needs_factor(self._plan.factor, population, employee.groups, address):
             return None
         view = await self._ledger.factor(employee.name)
-        half = HalfLogin(employee, return_id if cookies.well_formed(return_id) else "")
+        proved_ms = (await self._ledger.look(employee.name)).ledger_ms
+        kept = return_id if cookies.well_formed(return_id) else ""
+        half = HalfLogin(employee, kept, proved_ms)
         match asked(enrolled=view.factor is not None, may_enrol=view.may_enrol_ms > 0):
             case "closed":
                 raise FactorMissing("no second factor, and none may be set up at present")
@@ -130,10 +132,10 @@ class SecondFactor:
         name = half.employee.name
         earlier = await self._halves.of(request)
         if earlier is not None and earlier.offered and earlier.employee.name == name:
-            return HalfLogin(half.employee, half.return_id, earlier.offered, earlier.factor_id)
+            return replace(half, offered=earlier.offered, factor_id=earlier.factor_id)
         factor_id = secrets.token_hex(8)
         offered = self._factors.seal(self._factors.fresh_secret(), name, factor_id)
-        return HalfLogin(half.employee, half.return_id, offered, factor_id)
+        return replace(half, offered=offered, factor_id=factor_id)
 
     # --- the pages
 
@@ -267,7 +269,9 @@ class SecondFactor:
     ) -> web.Response:
         if not await self._halves.end(half):
             return self._late(half.return_id)
-        record = await self._opening.session(request, request[VISIT], half.employee, used)
+        record = await self._opening.session(
+            request, request[VISIT], half.employee, used, half.proved_ms
+        )
         response = redirect(await self._opening.onward(request, half.return_id, record.id), 303)
         self._opening.plant(request, response, record)
         cookies.clear(response, cookies.HALF)
@@ -321,7 +325,9 @@ class SecondFactor:
         cookies.clear(response, cookies.HALF)
         try:
             if await self._halves.end(half):
-                record = await self._opening.session(request, request[VISIT], half.employee, "totp")
+                record = await self._opening.session(
+                    request, request[VISIT], half.employee, "totp", half.proved_ms
+                )
                 self._opening.plant(request, response, record)
                 self._counted("ok")
         except BrokerError as error:

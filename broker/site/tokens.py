@@ -314,28 +314,31 @@ class Tokens:
 
     # --- known browsers
 
-    def known_browser(self, employee: str, browser: str, seconds: int) -> str:
-        """Says that the employee has logged in with this browser; no right follows from it."""
+    def known_browser(
+        self, employee: str, browser: str, seconds: int, *, by_factor: bool = False
+    ) -> str:
+        """Says that the employee has logged in with this browser, and whether ever with a second
+        factor; no right follows from it."""
         now = int(self._now())
-        return self._sign(
-            {
-                "iss": self._site,
-                "aud": "known-browser",
-                "sub": employee,
-                "jti": browser,
-                "iat": now,
-                "exp": now + seconds,
-            },
-            KNOWN,
-        )
+        claims: dict[str, Any] = {
+            "iss": self._site,
+            "aud": "known-browser",
+            "sub": employee,
+            "jti": browser,
+            "iat": now,
+            "exp": now + seconds,
+        }
+        if by_factor:
+            claims["factor"] = True
+        return self._sign(claims, KNOWN)
 
-    def read_known_browser(self, cookie: str) -> tuple[str, str] | None:
-        """Employee and browser id, or None."""
+    def read_known_browser(self, cookie: str) -> tuple[str, str, bool] | None:
+        """Employee, browser id and whether by a second factor, or None."""
         claims = self._verify(cookie, KNOWN, "known-browser") if cookie else None
         if claims is None:
             return None
         try:
-            return _text(claims["sub"]), _text(claims["jti"])
+            return _text(claims["sub"]), _text(claims["jti"]), "factor" in claims
         except (KeyError, TypeError):
             return None
 

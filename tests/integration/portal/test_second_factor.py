@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LOGIN, FACTOR, ME = (f"{HOME}/.broker/{name}" for name in ("login", "factor", "me"))
 HALF, SESSION, BOUND = "__Host-broker-half", "__Host-broker", "__Host-broker-login"
+KNOWN = "__Host-broker-known"
 RULES = FactorRules(("managers",), ("CN=Extra, OU=groups,dc=example",), ("10.0.0.0/8",), tries=3)
 RESET = AuditEntry("anna", "reset", "second factor of marek")
 DAY = 86_400_000
@@ -402,6 +403,50 @@ async def test_a_known_browser_guesses_no_longer(browser: Browser, site: PortalS
         await browser.post(f"{HOME}/.broker/logout", {})
         statuses.append((await enter(browser, await half_way(browser), f"11111{number}")).status)
     assert statuses == [401] * 6 + [429]
+
+
+async def test_browsers_known_by_a_password_alone_guess_as_one(
+    browser: Browser, site: PortalSite
+) -> None:
+    """A thief makes many of them known, in the office or before a second factor was asked for."""
+    phone, _ = await set_up(browser)
+    site.address = "10.1.2.3"
+    thieves = [Browser(site) for _ in range(5)]
+    for thief in thieves:
+        assert (await thief.log_in("marek")).url == ME
+        assert KNOWN in thief.cookies(HOME)
+        await thief.post(f"{HOME}/.broker/logout", {})
+    site.address = "203.0.113.7"
+    statuses = [
+        (await enter(thief, await half_way(thief), f"33333{number}")).status
+        for number, thief in enumerate(thieves)
+    ]
+    assert statuses == [401] * 3 + [429] * 2
+    # The owner's, known by the second factor, stays so where none is asked for.
+    await browser.post(f"{HOME}/.broker/logout", {})
+    site.address = "10.1.2.4"
+    assert (await browser.log_in("marek")).url == ME
+    await browser.post(f"{HOME}/.broker/logout", {})
+    site.address = "198.51.100.1"
+    assert (await enter(browser, await half_way(browser), phone.code())).status == 303
+
+
+async def test_a_half_login_ends_with_the_sessions_of_its_employee(
+    browser: Browser, site: PortalSite
+) -> None:
+    """Whoever is thrown out must not come back with what they began before."""
+    phone, codes = await set_up(browser)
+    thief = Browser(site)
+    page = await half_way(thief)
+    await site.ledger.revoke("employee", "marek")
+    assert (await enter(thief, page, phone.code())).status == 503
+    assert not logged_in(thief)
+    assert await site.ledger.sessions("marek") == ()
+    if isinstance(site.ledger, PortalLedger):
+        site.ledger.wall_ms += 10
+    again = await half_way(thief)
+    assert (await enter(thief, again, codes[0], "recovery")).status == 303
+    assert len(await site.ledger.sessions("marek")) == 1
 
 
 async def test_codes_that_come_together_count_together(browser: Browser, site: PortalSite) -> None:
