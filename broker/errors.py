@@ -76,7 +76,9 @@ class TooManyGuesses(BrokerError):
         self.seconds = seconds
 
 
-RefusedBecause = Literal["refused", "disabled", "account_expired", "locked", "hours", "nameless"]
+RefusedBecause = Literal[
+    "refused", "disabled", "account_expired", "locked", "hours", "nameless", "not_expired"
+]
 
 
 class AccountRefused(BrokerError):

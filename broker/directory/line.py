@@ -56,6 +56,7 @@ WRONG = "The user name or the password is not right."
 AWAY = "The directory cannot be reached at the moment."
 REFUSED = "This account may not log in. Please ask your IT service desk."
 EXPIRED = "This password has expired, or must be changed before it opens anything."
+NOT_EXPIRED = "This password has not expired: from here only one that has is changed."
 UNCHANGEABLE = "The directory does not allow this password to be changed from here."
 NAMELESS = "This account has no usable user name in the directory."
 
@@ -140,14 +141,20 @@ class Line:
         return self._ask(Role.DOOR, conversation)
 
     def change_password(self, dn: str, old: str, new: str) -> None:
-        """Raises WrongPassword, PasswordRefused, AccountRefused. Never tried twice: whether a
-        change that got no answer was carried out, nobody knows."""
+        """Raises WrongPassword, PasswordRefused, AccountRefused: also where the password opens the
+        account as it is, for a thief of it must not take the account away. Never tried twice:
+        whether a change that got no answer was carried out, nobody knows."""
         plan = self._plan
+
+        def require_expired(judged: Verdict) -> None:
+            if judged.judged == "right":
+                raise AccountRefused(NOT_EXPIRED, "not_expired")
+            if judged.judged not in ("expired", "must_change"):
+                _let_in(judged, plan)
 
         def by_the_employee(link: Link) -> ChangeAnswer | None:
             judged = self._judge(link, dn, old)
-            if judged.judged not in ("right", "expired", "must_change"):
-                _let_in(judged, plan)
+            require_expired(judged)
             return once(lambda: link.modify_password(dn, old, new)) if judged.bound else None
 
         def once(change: Callable[[], ChangeAnswer]) -> ChangeAnswer:
@@ -157,6 +164,7 @@ class Line:
                 raise DirectoryAway(AWAY) from problem
 
         if plan.password_change == "active_directory":
+            require_expired(self._try(dn, old))
             answer: ChangeAnswer | None = self._ask(
                 Role.SERVICE, lambda link: once(lambda: link.change_unicode_password(dn, old, new))
             )

@@ -56,11 +56,11 @@ class Directory(Protocol):
     async def change_password(
         self, username: str, old: str, new: str, gate: Gate = open_gate, *, preferred: bool = False
     ) -> None:
-        """Change an employee's own password. ``gate`` and ``preferred`` as in ``login``: the old
+        """Change an employee's own password, once it has expired. ``gate`` and ``preferred`` as in ``login``: the old
         password is one that can be guessed.
 
         Raises WrongPassword (the old one), PasswordRefused (the new one), AccountRefused (the
-        directory does not allow it), Busy, DirectoryAway.
+        directory does not allow it, or the old one has not expired), Busy, DirectoryAway.
         """
         ...
 

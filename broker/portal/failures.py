@@ -118,6 +118,10 @@ REFUSALS: dict[RefusedBecause, str] = {
     "hours": mark(
         "This account may not log in at this hour, or not from outside. Please ask %(contact)s."
     ),
+    "not_expired": mark(
+        "This password has not expired: it is good for logging in, and cannot be changed here. "
+        "Please change it at work, or ask %(contact)s."
+    ),
 }
 
 

@@ -19,7 +19,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDict
 
 from broker.directory.port import Employee, open_gate
-from broker.errors import PasswordRefused, WrongPassword
+from broker.errors import AccountRefused, PasswordRefused, WrongPassword
 from broker.policy.populations import PopulationRule
 from broker.portal.app import Portal
 from broker.portal.plan import PortalPlan
@@ -84,6 +84,8 @@ class FakeDirectory:
         await gate(username.lower())
         if username.lower() not in self.employees or old != self.password:
             raise WrongPassword("no")
+        if self.fails is None:
+            raise AccountRefused("not expired", "not_expired")
         if len(new) < 8:
             raise PasswordRefused("too short")
         self.password = new

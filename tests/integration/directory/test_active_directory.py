@@ -284,9 +284,11 @@ async def test_a_password_that_must_be_changed_is_changed(directory: LdapDirecto
     assert (await directory.login(name, NEW)).name == name
 
 
-async def test_a_password_is_changed_and_the_new_one_logs_in(directory: LdapDirectory) -> None:
-    await directory.change_password("Changes", PASSWORD, NEW)
-    assert (await directory.login("changes", NEW)).name == "changes"
+async def test_a_password_that_has_not_expired_is_left_alone(directory: LdapDirectory) -> None:
+    with pytest.raises(AccountRefused) as refused:
+        await directory.change_password("Changes", PASSWORD, NEW)
+    assert (refused.value.because, refused.value.proven) == ("not_expired", True)
+    assert (await directory.login("changes", PASSWORD)).name == "changes"
 
 
 async def test_a_directory_that_changes_no_passwords_says_so(

@@ -126,13 +126,30 @@ async def test_the_page_exists_at_home_only(browser: Browser) -> None:
     ],
 )
 async def test_what_is_wrong_is_told(
-    browser: Browser, old: str, new: str, again: str | None, status: int, words: str
+    browser: Browser,
+    site: PortalSite,
+    old: str,
+    new: str,
+    again: str | None,
+    status: int,
+    words: str,
 ) -> None:
+    site.directory.fails = EXPIRED
     page = await change(browser, await browser.get(CHANGE), old=old, new=new, again=again)
     assert page.status == status
     assert words in page.text
     assert new not in page.text
     assert (await change(browser, page)).status == 303, "the form shown can be used"
+
+
+async def test_a_password_that_has_not_expired_is_left_alone(
+    browser: Browser, site: PortalSite
+) -> None:
+    """Or whoever has it and nothing else, a second factor least of all, could take it away."""
+    page = await change(browser, await browser.get(CHANGE))
+    assert page.status == 403
+    assert "has not expired" in page.text
+    assert site.directory.password == PASSWORD
 
 
 async def test_an_old_password_is_guessed_no_longer_here_than_at_the_login(
