@@ -8,7 +8,7 @@ from aiohttp import web
 
 from broker.admin.operations import Operation, Parameter
 from broker.errors import Refused
-from broker.policy.guessing import block
+from broker.policy.guessing import block, one_spelling
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,6 +46,8 @@ class Bans:
         ((selector, subject),) = request.query.items()
         if selector == "employee" and subject:
             cleared = await self._ledger.clear_bans(employee=subject)
+            if (counted := one_spelling(subject)) != subject:  # where names are not searched for
+                cleared += await self._ledger.clear_bans(employee=counted)
         elif selector == "address" and block(subject.split("/")[0]):
             # As the list shows it, or one address of an IPv6 /64.
             cleared = await self._ledger.clear_bans(address=block(subject.split("/")[0]))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from broker.admin.callers import Caller
 from broker.admin.explain import LookUps
 from broker.errors import AccountRefused, BrokerError, Busy, DirectoryAway, WrongPassword
+from broker.policy.guessing import one_spelling
 from broker.policy.populations import normal_dn
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Members:
     def _tries_of(self, username: str) -> _Tries | None:
         """None: so many names were tried that a new one must wait. No pause that runs is forgotten
         for it."""
-        name = username.strip().casefold()[:256]
+        name = one_spelling(username[:256])
         if name not in self._tries and len(self._tries) >= _MOST_NAMES:
             now = self._clock()
             free = (each for each, tries in self._tries.items() if tries.until <= now)

@@ -24,6 +24,7 @@ from broker.directory.switchboard import Statistics, Switchboard
 from broker.directory.turns import Turns
 from broker.directory.wire import tls_context
 from broker.errors import ConfigurationError, DirectoryAway, PasswordRefused, WrongPassword
+from broker.policy.guessing import one_spelling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -72,7 +73,7 @@ class LdapDirectory:
             found, left = None, self._deadline
         else:
             found, left = await self._find(typed, preferred=preferred)
-        name = typed if found is None else found.name or found.entry.dn
+        name = one_spelling(typed) if found is None else found.name or found.entry.dn
         await gate(name)
         began = asyncio.get_running_loop().time()
         try:
@@ -106,7 +107,7 @@ class LdapDirectory:
         if not _sendable(new):
             raise PasswordRefused("No directory takes such a password.")
         found, left = await self._find(typed, preferred=preferred)
-        name = typed if found is None else found.name or found.entry.dn
+        name = one_spelling(typed) if found is None else found.name or found.entry.dn
         await gate(name)
         async with (
             self._in_time(left) as limit,

@@ -44,9 +44,9 @@ class Directory(Protocol):
         self, username: str, password: str, gate: Gate = open_gate, *, preferred: bool = False
     ) -> Employee:
         """Check the password and read the employee. ``gate`` is awaited with the canonical name (of
-        a name that nobody has: as typed) before the password is tried; it may wait, no thread is
-        held meanwhile, and what it raises ends the login. ``preferred``: not to be turned away
-        because many strangers try the same name.
+        a name that nobody has, or that is not searched for: its ``one_spelling``) before the
+        password is tried; it may wait, no thread is held meanwhile, and what it raises ends the
+        login. ``preferred``: not to be turned away because many strangers try the same name.
 
         Raises WrongPassword (also: no such employee, empty password), AccountRefused,
         PasswordExpired, Busy (no free thread), DirectoryAway.
@@ -56,8 +56,8 @@ class Directory(Protocol):
     async def change_password(
         self, username: str, old: str, new: str, gate: Gate = open_gate, *, preferred: bool = False
     ) -> None:
-        """Change an employee's own password, once it has expired. ``gate`` and ``preferred`` as in ``login``: the old
-        password is one that can be guessed.
+        """Change an employee's own password, once it has expired. ``gate`` and ``preferred`` as in
+        ``login``: the old password is one that can be guessed.
 
         Raises WrongPassword (the old one), PasswordRefused (the new one), AccountRefused (the
         directory does not allow it, or the old one has not expired), Busy, DirectoryAway.

@@ -18,6 +18,7 @@ itself.
 from __future__ import annotations
 
 import ipaddress
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -54,6 +55,15 @@ class Tally:
 
     count: int
     ends_ms: int
+
+
+def one_spelling(name: str) -> str:
+    """What a name is counted by where nobody has found out whose it is: one for all spellings that
+    a directory may take for the same (RFC 4518, 2; Active Directory looks at no accents either).
+    """
+    letters = unicodedata.normalize("NFKD", name).casefold()
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return " ".join(unicodedata.normalize("NFKC", plain).split()) or name
 
 
 def one_more(tally: Tally | None, now_ms: int, window_ms: int) -> Tally:

@@ -22,7 +22,7 @@ from broker.errors import (
     TooManyGuesses,
     WrongPassword,
 )
-from broker.policy.guessing import CODES, bannable
+from broker.policy.guessing import CODES, bannable, one_spelling
 from broker.portal import cookies
 
 if TYPE_CHECKING:
@@ -161,8 +161,10 @@ class Attempt:
         return self._known is not None
 
     async def gate(self, employee: str) -> None:
-        """``employee``: the canonical name; for a name that nobody has, what was typed."""
-        browser = self._known[1] if self._known and self._known[0] == employee else ""
+        """``employee``: the canonical name; of one that was not found, the one spelling of it."""
+        known = self._known
+        mine = known is not None and employee in (known[0], one_spelling(known[0]))
+        browser = known[1] if known is not None and mine else ""
         self._tallies = await self._guesses.count(employee, self._address, browser)
 
     @contextlib.asynccontextmanager

@@ -68,6 +68,14 @@ async def test_the_group_decides_the_role(site: Site) -> None:
         await site.members.enter("carl", "right")
 
 
+async def test_another_spelling_is_no_other_name(site: Site) -> None:
+    for typed in ("anna", "ANNA ", "\uff41nna", "ann\u00e1", "anna"):
+        with pytest.raises(WrongPassword):
+            await site.members.enter(typed, "guess")
+    with pytest.raises(Busy):
+        await site.members.enter("\uff21nna", "guess")
+
+
 async def test_five_wrong_passwords_pause_the_name_and_spare_the_directory(site: Site) -> None:
     for _ in range(5):
         with pytest.raises(WrongPassword):

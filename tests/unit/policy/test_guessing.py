@@ -11,8 +11,27 @@ from broker.policy.guessing import (
     block,
     delay_ms,
     one_more,
+    one_spelling,
     subject,
 )
+
+
+@pytest.mark.parametrize(
+    ("typed", "counted"),
+    [
+        ("aminata", "aminata"),
+        ("\uff41MINATA", "aminata"),
+        ("José", "jose"),
+        ("jo\u0301se\u0301", "jose"),
+        ("no \u2003 body", "no body"),
+        ("Łukasz", "łukasz"),
+        ("Straße", "strasse"),
+        ("\u0301", "\u0301"),
+    ],
+)
+def test_spellings_of_a_name_count_as_one(typed: str, counted: str) -> None:
+    assert one_spelling(typed) == counted
+    assert one_spelling(counted) == counted
 
 
 def test_tries_are_counted_in_a_window_that_the_first_one_begins() -> None:
