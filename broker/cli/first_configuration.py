@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,7 +32,7 @@ class Answers:
     ca: str
     base: str
     bind_dn: str
-    bind_password: str | None
+    bind_password: str | None = field(repr=False)
     group: str
     redis: str
 
@@ -197,7 +197,7 @@ def _redis(url: str) -> str:
 
 
 def _has_password(url: str) -> bool:
-    return "@" in url
+    return "@" in url or "password=" in url
 
 
 def _path(path: str) -> str:

@@ -7,7 +7,7 @@ ldap3 or the settings.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
@@ -47,7 +47,7 @@ class DirectoryPlan:
     ca: Path | None = None
     tls_minimum: Literal["1.2", "1.3"] = "1.2"
     bind_dn: str = ""
-    bind_password: str | None = None
+    bind_password: str | None = field(default=None, repr=False)
     user_dn: str | None = None
     user_filter: str = "(&(objectClass=person)(uid={username}))"
     user_attribute: str = "uid"

@@ -45,6 +45,7 @@ MOST_DIGITS: Final = 18  # a length beyond 10**18 is no length
 MOST_STATUS_LINES: Final = 1024
 MOST_LENGTHS: Final = 4096
 MOST_RECENT: Final = 512  # fields of new connections that are remembered, some 3 KiB each
+LONGEST_RECENT: Final = 8 * 1024  # bytes of a head that is: strangers may send any number of larger
 
 
 class Fields:
@@ -176,7 +177,7 @@ class HeadReader:
             known = self._young.get(rest)
             if known is None:
                 known = self._old.get(rest) or self._fields(rest)
-                if len(self._young) < MOST_RECENT:
+                if len(self._young) < MOST_RECENT and len(rest) <= LONGEST_RECENT:
                     self._young[rest] = known
         elif known is None or len(rest) + 4 != len(known.tail) or not known.tail.startswith(rest):
             known = self._fields(rest)
@@ -321,7 +322,7 @@ class HeadReader:
         known = self._responses.get(data)
         if known is None:
             known, plain = self._response(data)
-            if plain and len(self._responses) < MOST_RECENT:
+            if plain and len(self._responses) < MOST_RECENT and len(data) <= LONGEST_RECENT:
                 self._responses[data] = known
         return known
 

@@ -267,8 +267,10 @@ class Journey:
             and session.tied
             and exchange.hold is None  # what has been admitted goes on, also over a reload
             and not self.ground.is_inside(exchange.browser.address)
+            and not (exchange.method == b"POST" and exchange.path == route.LOGOUT)
         ):
-            # Begun in a network from which a password is enough, and this is another one.
+            # Begun in a network from which a password is enough, and this is another one. It can be
+            # ended from everywhere: its cookies on other hosts would be good again back there.
             exchange.session = exchange.person = exchange.cookie = session = None
         route_ = exchange.route
         if route_ is None:

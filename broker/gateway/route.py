@@ -21,8 +21,9 @@ RESERVED: Final = b"/.broker"
 HEALTHZ: Final = b"/.broker/healthz"
 STATUS: Final = b"/.broker/wait/status"
 ROOM: Final = b"/.broker/wait"
+LOGOUT: Final = b"/.broker/logout"
 PORTAL_PATHS: Final = frozenset(
-    (ROOM, b"/.broker/logout", b"/.broker/landing", b"/.broker/language", b"/.broker/jwks.json")
+    (ROOM, LOGOUT, b"/.broker/landing", b"/.broker/language", b"/.broker/jwks.json")
 )
 PORTAL_PREFIX: Final = b"/.broker/static/"
 LONGEST_REMEMBERED: Final = 128

@@ -48,9 +48,9 @@ class KeyRing:
     ``factors``: 32-byte secrets that seal second factors, none in a ring made before there were
     any."""
 
-    sessions: Mapping[str, bytes]
-    assertions: Mapping[str, ec.EllipticCurvePrivateKey]
-    factors: Mapping[str, bytes] = field(default_factory=dict)
+    sessions: Mapping[str, bytes] = field(repr=False)
+    assertions: Mapping[str, ec.EllipticCurvePrivateKey] = field(repr=False)
+    factors: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_json(cls, text: str) -> KeyRing:

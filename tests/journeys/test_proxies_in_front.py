@@ -101,13 +101,24 @@ async def test_a_session_excepted_from_a_second_factor_is_good_in_its_networks_o
                 await backend.head()
                 await backend.send(ok(b"."))
             assert (await browser.response())[0] == status, (who, address)
+        logout = get(
+            "/.broker/logout", "X-Forwarded-For: 192.0.2.7", "Content-Length: 0", cookie=cookie,
+            method="POST",
+        )  # fmt: skip
+        await browser.send(logout)
+        portal = await stage.portal.connection()
+        await portal.head()
+        await portal.send(ok(b"out"))
+        await browser.response()
+        ending = stage.sessions.stated[-1][0]
+        assert ending is not None, "it can be ended from anywhere"
+        assert ending.person.name == "ada"
         stage.gateway.replace(replace(plan, inside=()))
         await browser.send(get("/", "X-Forwarded-For: 10.1.2.3", cookie=cookie))
         assert (await browser.response())[0] == 401, "a reload is in force at once"
         await browser.send(
             get("/", "X-Forwarded-For: 192.0.2.7", "Sec-Fetch-Mode: navigate", cookie=cookie)
         )
-        portal = await stage.portal.connection()
         await portal.head()
         await portal.send(ok(b"enter"))
         await browser.response()

@@ -77,6 +77,19 @@ def test_secrets_are_in_files_of_their_own_for_their_owner_alone(here: Path) -> 
     assert {path.stat().st_mode & 0o777 for path in (here / "secrets").iterdir()} == {0o600}
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1:6379/0?password=of-redis",
+        "sentinel://a:26379/one?sentinel_password=of-redis",
+    ],
+)
+def test_a_password_in_the_query_is_one_too(here: Path, url: str) -> None:
+    assert main(["init", *options(redis=url)]) == 0
+    assert "of-redis" not in (here / "broker.yaml").read_text("utf-8")
+    assert (here / "secrets" / "redis").read_text("utf-8").strip() == url
+
+
 def test_for_active_directory_it_knows_the_names_of_attributes(here: Path) -> None:
     assert main(["init", "ad.yaml", *options(kind="active-directory", group="")]) == 0
     settings = load(here / "ad.yaml")

@@ -71,3 +71,8 @@ def test_clear_text_only_when_said() -> None:
 )
 def test_urls(url: str, server: Server) -> None:
     assert parse_server(1, url) == server
+
+
+def test_a_plan_does_not_show_its_password() -> None:
+    plan = DirectoryPlan(("ldaps://one",), "dc=x", bind_dn="cn=broker", bind_password="of-service")
+    assert "of-service" not in repr(plan)

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.errors import ProtocolViolation
-from broker.gateway.http1 import HeadReader, RequestHead, ResponseHead, broken_newline
+from broker.gateway.http1 import (
+    LONGEST_RECENT,
+    HeadReader,
+    RequestHead,
+    ResponseHead,
+    broken_newline,
+)
 
 
 def reader() -> HeadReader:
@@ -354,3 +360,15 @@ def test_what_llhttp_refuses_is_refused_here(data: bytes) -> None:
     ]
     stripped = [(name, value.strip(b" \t")) for name, value in theirs.fields]
     assert [field for field in stripped if field in passed] == passed
+
+
+def test_small_heads_are_remembered_and_large_ones_are_not() -> None:
+    """Anybody may send heads of 32 KiB, each another one, on any number of connections."""
+    one = reader()
+    start = b"GET / HTTP/1.1" + HOST + b"\r\nX: "
+    answer = b"HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 1\r\nX: "
+    for letters, remembered in ((100, True), (LONGEST_RECENT, False)):
+        head, response = start + b"a" * letters, answer + b"a" * letters
+        first, second = (one.request(head, first=True).fields for _ in range(2))
+        assert (first is second) == remembered
+        assert (one.response(response) is one.response(response)) == remembered

@@ -146,3 +146,8 @@ def test_a_broken_key_ring_is_a_configuration_error_that_shows_nothing(text: str
     with pytest.raises(ConfigurationError) as caught:
         KeyRing.from_json(text)
     assert caught.value.reason.startswith("sessions.keys:")
+
+
+def test_a_ring_shows_no_key() -> None:
+    ring = KeyRing.from_json(KeyRing.generate())
+    assert repr(ring) == "KeyRing()"
