@@ -105,7 +105,8 @@ def _write(ring: Path, text: str) -> None:
     """All or nothing, and never readable to more people than before."""
     fresh = ring.with_name(f".{ring.name}.new")
     mode = ring.stat().st_mode & 0o777
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    fresh.unlink(missing_ok=True)  # of a run that was killed, and may be anybody's to read
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text + "\n")
         file.flush()

@@ -411,6 +411,7 @@ class HeadReader:
             named = set(options) - {b"close", b"keep-alive", b"upgrade"}
             if named:
                 head.lines = [x for x in head.lines if x.partition(b":")[0].lower() not in named]
+                head.dated = head.dated and b"date" not in named
         if b"upgrade" not in options:
             head.upgrade = None
 

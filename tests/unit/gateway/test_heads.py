@@ -372,3 +372,10 @@ def test_small_heads_are_remembered_and_large_ones_are_not() -> None:
         first, second = (one.request(head, first=True).fields for _ in range(2))
         assert (first is second) == remembered
         assert (one.response(response) is one.response(response)) == remembered
+
+
+def test_a_date_that_connection_names_is_none() -> None:
+    head = reader().response(
+        b"HTTP/1.1 200 OK\r\nDate: now\r\nConnection: date\r\nContent-Length: 1"
+    )
+    assert (head.dated, head.lines, head.whole) == (False, [], None)
