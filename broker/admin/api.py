@@ -166,7 +166,7 @@ class Api:
 
     async def sessions(self, request: web.Request) -> web.Response:
         """All of an employee; of a population or of everybody the youngest, and how many there
-        are."""
+        are. ``ledger_ms``: now, in the time that sessions count in."""
         kind, subject = _subject(request)
         if kind == "employee":
             found = await self._ledger.sessions(subject)
@@ -174,7 +174,11 @@ class Api:
         else:
             total, found = await self._ledger.list_sessions(kind, subject, _MOST_LISTED)
         return web.json_response(
-            {"sessions": [views.session(each) for each in found], "total": total}
+            {
+                "sessions": [views.session(each) for each in found],
+                "total": total,
+                "ledger_ms": (await self._ledger.usage()).ledger_ms,
+            }
         )
 
     async def refresh_sessions(self, request: web.Request) -> web.Response:
@@ -300,7 +304,8 @@ class Api:
                 "GET", "/sessions", "Sessions of an employee, a population, everybody",
                 self.sessions,
                 {
-                    200: "all of an employee; else the youngest 1000; total: all there are",
+                    200: "all of an employee; else the youngest 1000; total: all there are; "
+                    "ledger_ms: now",
                     400: "not exactly one of the parameters",
                 },
                 (

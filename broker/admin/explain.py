@@ -14,7 +14,7 @@ from aiohttp import web
 
 from broker.admin import views
 from broker.admin.operations import Operation, Parameter
-from broker.errors import Busy, DirectoryAway, LedgerAway, Refused
+from broker.errors import Busy, DirectoryAway, LedgerAway, LedgerLearning, Refused
 from broker.policy import explaining
 from broker.policy.populations import match
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from broker.ledger.port import Ledger, SeatAnswer, SessionRecord, Usage
     from broker.policy.explaining import Finding, Place
     from broker.policy.populations import PopulationRule
+    from broker.policy.second_factor import FactorRules
 
 LONGEST = 2_000  # characters of an address
 
@@ -41,10 +42,12 @@ class LookUps(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Premises:
-    """What of the configuration decides: the rules of populations in their order, and where an
-    address leads (``place``); ``canonical``: a typed name in its one form, None: nobody's."""
+    """What of the configuration decides: the rules of populations in their order, who needs a
+    second factor, and where an address leads (``place``); ``canonical``: a typed name in its one
+    form, None: nobody's."""
 
     rules: tuple[PopulationRule, ...]
+    factor: FactorRules
     place: Callable[[str], Place]
     canonical: Callable[[str], str | None]
 
@@ -94,6 +97,10 @@ class Explain:
             population = latest.population
         if employee is not None or population:
             findings.append(explaining.population(matched, remembered=population))
+            if premises.factor.on:
+                groups = employee.groups if employee else latest.groups if latest else ()
+                held = await self._factor(name, records)
+                findings.append(explaining.second_factor(premises.factor, population, groups, held))
         place = premises.place(url)
         findings.append(explaining.address(place))
         if usage is None:
@@ -145,13 +152,24 @@ class Explain:
         except LedgerAway:
             return None, None, ()
 
+    async def _factor(
+        self, name: str, records: Sequence[SessionRecord]
+    ) -> explaining.FactorHeld | None:
+        try:
+            view = await self._ledger.factor(name)
+        except (LedgerAway, LedgerLearning):
+            return None
+        kept = sum(1 for each in records if each.factor)
+        return explaining.FactorHeld(view.factor is not None, view.may_enrol_ms > 0, kept)
+
     def operations(self) -> tuple[Operation, ...]:
         return (
             Operation(
                 "GET", "/explain", "Why an employee gets in at an address, or does not",
                 self.explain,
                 {
-                    200: "rule, population, address, seat, place, quota, servers, and the verdict",
+                    200: "rule, population, second factor, address, seat, place, quota, servers, "
+                    "and the verdict",
                     400: "no employee or no address named",
                 },
                 (

@@ -22,13 +22,14 @@ _KINDS = {
 
 @click.group("bans")
 def command() -> None:
-    """Bans by wrong passwords: list, clear."""
+    """Bans by wrong passwords and codes: list, clear."""
 
 
 @command.command("list")
 @api_options
 def list_bans(api: AdminClient, *, as_json: bool) -> None:
-    """Bans in force. An employee as such is never banned, only a name from an address."""
+    """Bans in force. By passwords an employee as such is never banned, only a name from an address;
+    by codes, everywhere but in known browsers."""
     answer = api.get("bans")
     if as_json:
         show_json(answer)

@@ -22,7 +22,8 @@ _MARKS = {True: "yes", False: "NO", None: "-"}
 def command(api: AdminClient, user: str, url: str, *, as_json: bool) -> int:
     """Why USER (a login name) gets in at URL, or does not.
 
-    Rule and population, seat or place in the queue, sessions, route, pool, quota and servers.
+    Rule and population, second factor, seat or place in the queue, sessions, route, pool, quota and
+    servers.
     Nothing is changed and no password is needed. Exit code 1 when the person does not get in.
     """
     answer = api.get("explain", employee=user, url=url)

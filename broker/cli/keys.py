@@ -1,4 +1,4 @@
-"""``broker keys``: the key ring that signs sessions and assertions.
+"""``broker keys``: the key ring that signs sessions and assertions, and seals second factors.
 
 ``rotate`` needs two steps, with a reload between them that every process has taken: see
 ``site/key_rotation.py``.
@@ -28,7 +28,7 @@ YOUNG = 12 * 3600
 
 @click.group("keys")
 def command() -> None:
-    """The key ring for sessions and assertions: make one, rotate it."""
+    """The key ring for sessions, assertions and second factors: make one, rotate it."""
 
 
 @command.command("generate")

@@ -47,7 +47,7 @@ _COMMANDS = {
     "status": ("status", "Seats, waiting room, connections and workers at a glance."),
     "capacity": ("capacity", "See capacity, raise it, go back."),
     "sessions": ("sessions", "Logged-in browsers: list, revoke, refresh."),
-    "bans": ("bans", "Bans by wrong passwords: list, clear."),
+    "bans": ("bans", "Bans by wrong passwords and codes: list, clear."),
     "factors": ("factors", "Second factors: show, reset; let employees set them up."),
     "waiting": ("waiting", "The waiting room."),
     "servers": ("servers", "The applications' servers and their health."),
@@ -57,7 +57,7 @@ _COMMANDS = {
     "tokens": ("tokens", "Who may use the admin API: create, list, revoke."),
     "audit": ("audit", "Who changed what, when, why and how it ended."),
     "reload": ("reload", "Make this host read its configuration again."),
-    "keys": ("keys", "The key ring for sessions and assertions: generate, rotate."),
+    "keys": ("keys", "The key ring (sessions, assertions, second factors): generate, rotate."),
 }
 
 

@@ -44,18 +44,20 @@ def list_sessions(
     if as_json:
         show_json(answer)
         return
+    now = answer["ledger_ms"]
     rows = (
         (
             session["id"],
             session["employee"],
             session["display_name"],
             session["population"],
+            _ago(now - session["last_seen_ms"]),
             session["address"],
             session["agent"][:60],
         )
         for session in answer["sessions"]
     )
-    columns = ("session", "employee", "name", "population", "address", "browser")
+    columns = ("session", "employee", "name", "population", "last used", "address", "browser")
     show_table(columns, rows, nothing=f"{employee or 'Nobody there'} is not logged in.")
     if answer["total"] > len(answer["sessions"]):
         click.echo(f"The youngest of {answer['total']}.")
@@ -137,3 +139,9 @@ def refresh(
         show_json(answer)
         return
     click.echo(f"Employees whose entries are read again now: {answer['employees']}.")
+
+
+def _ago(elapsed_ms: int) -> str:
+    """The last use is known to within some minutes (``sessions.token_refresh``), so minutes do."""
+    minutes = max(0, elapsed_ms) // 60_000
+    return f"{minutes} min ago" if minutes < 120 else f"{minutes // 60} h ago"

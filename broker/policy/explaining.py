@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from broker.policy.seats import shortage
+from broker.policy.second_factor import asked, wants_factor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from broker.policy.limits import LimitsDocument
     from broker.policy.populations import Match
     from broker.policy.seats import SeatState
+    from broker.policy.second_factor import FactorRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,16 @@ class Seat:
     standing: SeatState
     population: str = ""
     position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FactorHeld:
+    """``may_enrol``: whether one may be set up at present. ``sessions``: logged-in browsers that go
+    on, for it was used there, or their network is excepted; the others end soon."""
+
+    enrolled: bool
+    may_enrol: bool
+    sessions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +88,32 @@ def population(match: Match | None, *, remembered: str = "") -> Finding:
     if remembered:
         return Finding("population", None, f"{remembered}, as decided at the last login")
     return Finding("population", False, "no rule matches: belongs to no population, cannot log in")
+
+
+def second_factor(
+    rules: FactorRules, name: str, groups: Sequence[str], held: FactorHeld | None
+) -> Finding:
+    """Whether the login asks for one, and whether it can be had. ``name``: the population;
+    ``held`` None: the ledger does not say."""
+    what = "second factor"
+    if not wants_factor(rules, name, groups):
+        return Finding(what, None, "not needed")
+    needed = "needed"
+    if rules.except_from:
+        needed += f", except from {', '.join(rules.except_from)}"
+    if held is None:
+        return Finding(what, None, f"{needed}; not known whether there is one", known=False)
+    then = asked(enrolled=held.enrolled, may_enrol=held.may_enrol)
+    if then == "code":
+        return Finding(what, True, f"{needed}; has one: the login asks for a code")
+    if then == "enrol":
+        return Finding(what, True, f"{needed}; none yet: the login leads to setting one up")
+    text = f"{needed}; has none, and enrolment is closed"
+    if held.sessions:
+        return Finding(what, None, f"{text}: who is logged in goes on, a new login is refused")
+    if rules.except_from:
+        return Finding(what, None, f"{text}: from elsewhere the login is refused", known=False)
+    return Finding(what, False, f"{text}: the login is refused")
 
 
 def sessions(count: int) -> Finding:

@@ -1,43 +1,37 @@
-"""The second factor at the login, on the home host: the code, a recovery code, setting one up.
+"""The second factor at the login, on the home host: whether one is asked for, and which page.
 
-After the right password ``ask`` says whether more is needed; the session is opened here then, and
-nowhere else. Which page is shown follows from what the ledger says at that moment, never from what
-the browser asks for: whoever has a factor is asked for it and is never offered another one. A code
-is counted before it is looked at, and used in one step in the ledger, so that of two who bring the
-same one exactly one gets in. While the ledger is away or learning nobody is let in: what it has
-forgotten must not look like a factor that never was.
+After the right password ``ask`` says whether more is needed; the session is opened behind this
+page then, and nowhere else. Which page is shown follows from what the ledger says at that moment,
+never from what the browser asks for: whoever has a factor is asked for it (``codes``) and is never
+offered another one; who has none may be let set one up (``enrolment``). While the ledger is away or
+learning nobody is let in: what it has forgotten must not look like a factor that never was.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
-from urllib.parse import quote
 
-from broker.errors import BrokerError, FactorMissing, TooManyGuesses
-from broker.ledger.port import Factor
-from broker.policy.guessing import code_rules
-from broker.policy.second_factor import asked, needs_factor, read_code, read_recovery, written
+from broker.errors import BrokerError, FactorMissing
+from broker.policy.second_factor import asked, needs_factor
 from broker.portal import cookies
+from broker.portal.codes import Codes, CodeSecrets, Fault
+from broker.portal.enrolment import Enrolment, OfferSecrets
 from broker.portal.failures import failure
 from broker.portal.forms import belongs, form_token, read_form
 from broker.portal.half_login import HalfLogin, HalfLogins
 from broker.portal.pages import redirect
-from broker.portal.qr import qr_image
 from broker.portal.visit import VISIT, same_origin
-from broker.site.factors import recovery_digest
 from broker.site.language import gettext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
 
     from aiohttp import web
 
     from broker.directory.port import Employee
-    from broker.ledger.port import Ledger
+    from broker.ledger.port import Factor, Ledger
     from broker.portal.guesses import Guesses
     from broker.portal.opening import Opening
     from broker.portal.pages import Pages
@@ -48,22 +42,8 @@ log = logging.getLogger(__name__)
 PATH = "/.broker/factor"
 
 
-class FactorSecrets(Protocol):
+class FactorSecrets(CodeSecrets, OfferSecrets, Protocol):
     """What is asked of ``site.factors``."""
-
-    def fresh_secret(self) -> str: ...
-
-    def seal(self, secret: str, employee: str, factor_id: str) -> str: ...
-
-    def unseal(self, sealed: str, employee: str, factor_id: str) -> str: ...
-
-    def is_current(self, sealed: str) -> bool: ...
-
-    def matching_step(self, secret: str, code: str) -> int | None: ...
-
-    def address(self, secret: str, employee: str, company: str) -> str: ...
-
-    def recovery_codes(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +70,12 @@ class SecondFactor:
     ) -> None:
         self._plan = plan
         self._ledger = ledger
-        self._factors = factors
         self._pages = pages
-        self._guesses = guesses
         self._opening = opening
         self._halves = halves
         self._counted = counted
+        self._codes = Codes(plan, ledger, factors, guesses, counted)
+        self._enrolment = Enrolment(plan, ledger, factors, pages, opening, halves, counted)
 
     async def factor_of(self, employee: str) -> FactorOf | None:
         """For the employee's own page; None for who has none. Raises LedgerAway, LedgerLearning."""
@@ -121,21 +101,10 @@ class SecondFactor:
             case "closed":
                 raise FactorMissing("no second factor, and none may be set up at present")
             case "enrol":
-                half = await self._with_offer(request, half)
+                half = await self._enrolment.with_offer(request, half)
         response = redirect(self._plan.home + PATH, 303)
         await self._halves.begin(request, response, half)
         return response
-
-    async def _with_offer(self, request: web.Request, half: HalfLogin) -> HalfLogin:
-        """Another tab that is half logged in as the same employee shows a secret already: the same
-        one, or the code of one tab would be wrong in the other."""
-        name = half.employee.name
-        earlier = await self._halves.of(request)
-        if earlier is not None and earlier.offered and earlier.employee.name == name:
-            return replace(half, offered=earlier.offered, factor_id=earlier.factor_id)
-        factor_id = secrets.token_hex(8)
-        offered = self._factors.seal(self._factors.fresh_secret(), name, factor_id)
-        return replace(half, offered=offered, factor_id=factor_id)
 
     # --- the pages
 
@@ -165,104 +134,57 @@ class SecondFactor:
             factor = (await self._ledger.factor(half.employee.name)).factor
             if factor is None:
                 return await self._enrol(request, half, form.get("code", ""))
-            if "recovery" in form:
-                return await self._recover(request, half, factor, form["recovery"])
-            return await self._use(request, half, factor, form.get("code", ""))
+            return await self._enter(request, half, factor, form)
         except BrokerError as error:
             return self._failed(request, error)
 
     async def _page(
-        self,
-        request: web.Request,
-        half: HalfLogin,
-        *,
-        status: int = 200,
-        fault: str = "",
-        recovering: bool = False,
+        self, request: web.Request, half: HalfLogin, fault: Fault | None = None
     ) -> web.Response:
+        """``fault``: of what was typed before."""
         view = await self._ledger.factor(half.employee.name)
         cookie = cookies.kept(request, cookies.LOGIN)
         assert cookie is not None, "the half login is bound to it"
-        shown = {"csrf": form_token(cookie), "fault": fault, "switch": f"{PATH}?"}
+        status = 200 if fault is None else fault.status
+        shown = {
+            "csrf": form_token(cookie),
+            "fault": "" if fault is None else fault.sentence,
+            "switch": f"{PATH}?",
+        }
         if view.factor is not None:
-            return self._pages.page(
+            recovering = fault is not None and fault.recovering
+            response = self._pages.page(
                 request[VISIT], "factor_code.html", status=status, recovering=recovering, **shown
             )
-        if not half.offered or not view.may_enrol_ms:
+        elif half.offered and view.may_enrol_ms:
+            response = self._enrolment.page(request, half, status=status, **shown)
+        else:
             raise FactorMissing("no second factor, and none may be set up any more")
-        name = half.employee.name
-        secret = self._factors.unseal(half.offered, name, half.factor_id)
-        address = self._factors.address(secret, name, self._plan.company)
-        return self._pages.page(
-            request[VISIT],
-            "factor_enrol.html",
-            status=status,
-            address=address,
-            image=qr_image(address),
-            key=" ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
-            **shown,
-        )
+        if fault is not None and fault.retry_after:
+            response.headers["Retry-After"] = str(fault.retry_after)
+        return response
 
-    # --- a code, a recovery code
+    # --- what was typed
 
-    async def _use(
-        self, request: web.Request, half: HalfLogin, factor: Factor, typed: str
+    async def _enrol(self, request: web.Request, half: HalfLogin, typed: str) -> web.Response:
+        done = await self._enrolment.set_up(request, half, typed)
+        if done is None:  # in another browser, meanwhile: its code is asked for
+            return redirect(self._plan.home + PATH, 303)
+        return await self._page(request, half, done) if isinstance(done, Fault) else done
+
+    async def _enter(
+        self, request: web.Request, half: HalfLogin, factor: Factor, form: Mapping[str, str]
     ) -> web.Response:
-        translate, name = gettext(request[VISIT].language), half.employee.name
-        code = read_code(typed)
-        if code is None:
-            fault = translate("A code has six digits.")
-            return await self._page(request, half, status=422, fault=fault)
-        secret = self._factors.unseal(factor.sealed, name, factor.id)
-        try:
-            rules = code_rules(self._plan.factor.tries, self._plan.factor.window_ms)
-            tallies = await self._guesses.count_code(request, name, rules)
-        except TooManyGuesses as error:
-            self._counted("banned")
-            fault = translate(
-                "Too many wrong codes were entered. Please try again in %(minutes)s min, use a "
-                "recovery code, or ask %(contact)s."
-            ) % {
-                "minutes": max(1, math.ceil(error.seconds / 60)),
-                "contact": self._plan.contact,
-            }
-            response = await self._page(request, half, status=429, fault=fault, recovering=True)
-            response.headers["Retry-After"] = str(math.ceil(error.seconds))
-            return response
-        step = self._factors.matching_step(secret, code)
-        if step is None:
-            self._counted("wrong_code")
-            fault = translate(
-                "This code is not right. Codes change every 30 seconds: please type the one that "
-                "is shown now, and check that the phone sets its clock by itself."
-            )
-            return await self._page(request, half, status=401, fault=fault)
-        if not await self._ledger.spend_step(name, factor.id, step):
-            self._counted("wrong_code")
-            fault = translate("This code has been used already. Please wait for the next one.")
-            return await self._page(request, half, status=401, fault=fault)
-        await self._guesses.settle(tallies, right=True)
-        if not self._factors.is_current(factor.sealed):
-            fresh = self._factors.seal(secret, name, factor.id)
-            await self._ledger.reseal_factor(name, factor.id, fresh)
-        return await self._arrive(request, half, "totp")
-
-    async def _recover(
-        self, request: web.Request, half: HalfLogin, factor: Factor, typed: str
-    ) -> web.Response:
-        """Tries are not counted: nobody guesses 80 bits, and so who is kept from entering codes
-        because somebody else guesses them still gets in."""
-        code = read_recovery(typed)
+        """With a recovery code where one was typed, else with a code."""
         name = half.employee.name
-        if code is None or not await self._ledger.spend_recovery(
-            name, factor.id, recovery_digest(code, factor.id)
-        ):
-            self._counted("wrong_code")
-            translate = gettext(request[VISIT].language)
-            fault = translate("This recovery code is not right, or has been used already.")
-            return await self._page(request, half, status=401, fault=fault, recovering=True)
-        log.warning("a recovery code was used, %d are left", len(factor.recovery) - 1)
-        return await self._arrive(request, half, "recovery")
+        used: Literal["totp", "recovery"] = "recovery" if "recovery" in form else "totp"
+        if used == "recovery":
+            fault = await self._codes.recover(request, name, factor, form["recovery"])
+        else:
+            fault = await self._codes.use(request, name, factor, form.get("code", ""))
+        if fault is not None:
+            return await self._page(request, half, fault)
+        return await self._arrive(request, half, used)
 
     async def _arrive(
         self, request: web.Request, half: HalfLogin, used: Literal["totp", "recovery"]
@@ -277,66 +199,6 @@ class SecondFactor:
         cookies.clear(response, cookies.HALF)
         self._counted("ok")
         return response
-
-    # --- setting one up
-
-    async def _enrol(self, request: web.Request, half: HalfLogin, typed: str) -> web.Response:
-        """Its first code proves that the employee has the secret; then it is kept, with the digests
-        of the recovery codes, which are shown this once."""
-        visit, name = request[VISIT], half.employee.name
-        if not half.offered:
-            raise FactorMissing("the second factor was reset while a code was asked for")
-        secret = self._factors.unseal(half.offered, name, half.factor_id)
-        code = read_code(typed)
-        step = None if code is None else self._factors.matching_step(secret, code)
-        if step is None:
-            self._counted("wrong_code")
-            translate = gettext(visit.language)
-            fault = translate(
-                "This code is not right. Please type the six digits that the app shows now for "
-                "this account, and check that the phone sets its clock by itself."
-            )
-            return await self._page(request, half, status=401, fault=fault)
-        codes = self._factors.recovery_codes()
-        digests = tuple(recovery_digest(each, half.factor_id) for each in codes)
-        factor = Factor(half.factor_id, half.offered, step, digests)
-        answer = await self._ledger.enrol(name, factor)
-        if answer == "closed":
-            raise FactorMissing("enrolment was closed meanwhile")
-        if answer == "exists":  # in another browser, meanwhile: its code is asked for
-            return redirect(self._plan.home + PATH, 303)
-        log.info("a second factor was set up")
-        return await self._enrolled(request, half, codes)
-
-    async def _enrolled(
-        self, request: web.Request, half: HalfLogin, codes: Sequence[str]
-    ) -> web.Response:
-        """Logged in, and the recovery codes. They are shown whatever becomes of the session: it can
-        be had again, they cannot."""
-        query = f"?next={half.return_id}" if half.return_id else ""
-        plain = "".join(f"{written(each)}\r\n" for each in codes)
-        response = self._pages.page(
-            request[VISIT],
-            "factor_recovery.html",
-            codes=[written(each) for each in codes],
-            download=f"data:text/plain;charset=utf-8,{quote(plain)}",
-            onward=f"/.broker/login{query}",
-        )
-        cookies.clear(response, cookies.HALF)
-        try:
-            if await self._halves.end(half):
-                record = await self._opening.session(
-                    request, request[VISIT], half.employee, "totp", half.proved_ms
-                )
-                self._opening.plant(request, response, record)
-                self._counted("ok")
-        except BrokerError as error:
-            outcome, _, _ = failure(error)
-            self._counted(outcome)
-            log.warning("no session after a second factor was set up: %s", error.reason)
-        return response
-
-    # --- what ends it
 
     def _late(self, return_id: str) -> web.Response:
         query = f"&next={return_id}" if return_id else ""

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 def premises(settings: Settings) -> Premises:
     """Raises ConfigurationError for files of TLS that cannot be used."""
     plan = gateway_plan(settings)
+    portal = portal_plan(settings)
     names = cast("Any", {name: name for name in plan.pools})
     table = RouteTable(plan, names, lambda _: {})
     return Premises(
-        rules=portal_plan(settings).populations,
+        rules=portal.populations,
+        factor=portal.factor,
         place=lambda url: place(table, url),
         canonical=typed_name,
     )

@@ -59,11 +59,14 @@ async def test_workers_are_seen_and_a_live_one_is_not_forgotten(
 
 async def test_sessions_are_seen_and_revoked(broker: Run, ledger: Ledger) -> None:
     for_ever = 10**14
-    record = SessionRecord("s1", "mia", "Mia", "sales", (), 1, for_ever, 1, "192.0.2.1", "Firefox")
+    now = (await ledger.look("mia")).ledger_ms
+    record = SessionRecord(
+        "s1", "mia", "Mia", "sales", (), now, for_ever, now, "192.0.2.1", "Firefox"
+    )
     await ledger.put_session(record, most=10)
     code, out = await broker("sessions", "list", "mia")
     assert code == 0
-    assert re.search(r"s1 +mia +Mia +sales +192\.0\.2\.1 +Firefox", out)
+    assert re.search(r"s1 +mia +Mia +sales +0 min ago +192\.0\.2\.1 +Firefox", out)
     code, out = await broker("sessions", "revoke", "--employee", "mia", "--yes")
     assert code == 0, out
     assert not await ledger.sessions("mia")

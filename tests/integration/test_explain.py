@@ -53,6 +53,11 @@ async def explained(demo: RunningDemo, who: str, where: str) -> dict[str, Any]:
     return told
 
 
+def factor(told: dict[str, Any]) -> str:
+    (text,) = (each["text"] for each in told["findings"] if each["what"] == "second factor")
+    return str(text)
+
+
 async def test_why_each_of_them_gets_in_or_not(demo: RunningDemo) -> None:
     feed = demo.known["apps"]["feed"] + "/"
     seated, waiting = demo.person("sales"), demo.person("sales", 1)
@@ -85,6 +90,14 @@ async def test_why_each_of_them_gets_in_or_not(demo: RunningDemo) -> None:
 
         told = await explained(demo, outside, feed)
         assert "everyone is not admitted; managers, sales is at present" in told["why"]
+        asked = demo.person("second_factor")
+        told = await explained(demo, asked, feed)
+        assert factor(told) == "needed; none yet: the login leads to setting one up"
+        assert factor(await explained(demo, seated, feed)) == "not needed"
+        await run(demo, "factors", "close")
+        told = await explained(demo, asked, feed)
+        assert "second factor: needed; has none, and enrolment is closed" in told["why"]
+
         told = await explained(demo, "nobody.at.all", feed)
         assert "there is no nobody.at.all, or the account is disabled" in told["why"]
         told = await explained(demo, seated, "https://nowhere.test/")

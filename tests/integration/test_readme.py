@@ -16,7 +16,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -124,13 +123,20 @@ class Checkout:
         return [each for each in options if not re.search(rf"(^|[\s,]){each}\b", said.stdout)]
 
     def leave(self) -> None:
-        for process in reversed(self._stays):
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(40)
-            finally:
-                process.kill()
-                process.wait()
+        """All of them end, the demo last and with its parts, whatever the others do."""
+        with contextlib.ExitStack() as stack:
+            for process in self._stays:
+                stack.callback(_end, process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """By SIGTERM: whoever was started in the background of a shell may never hear of SIGINT."""
+    process.terminate()
+    try:
+        process.wait(40)
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture

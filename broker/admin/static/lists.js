@@ -18,10 +18,10 @@ export function begin() {
 async function find(told = "") {
   const found = $("found");
   try {
-    const { sessions } = await api("GET", `sessions?employee=${encodeURIComponent(employee)}`);
+    const { sessions, ledger_ms: now } = await api("GET", `sessions?employee=${encodeURIComponent(employee)}`);
     found.replaceChildren(
       el("p", { class: "note" }, [told, sessions.length ? `${employee} is logged in with ${browsers(sessions.length)}.` : `${employee} is not logged in.`].filter(Boolean).join(" ")),
-      sessions.length ? table(sessions) : "",
+      sessions.length ? table(sessions, now) : "",
       sessions.length && mayChange ? el("p", { class: "row" }, el("button", { type: "button", class: "danger", click: revokeAll }, "End all of them")) : "",
     );
   } catch (refusal) {
@@ -31,12 +31,13 @@ async function find(told = "") {
 
 const browsers = (count) => (count === 1 ? "one browser" : `${count} browsers`);
 
-function table(sessions) {
+function table(sessions, now) {
   const rows = sessions.map((each) =>
     el("tr", {},
       el("th", { scope: "row" }, each.display_name || each.employee, el("small", {}, each.population)),
       el("td", { class: "words" }, each.address, el("small", {}, agent(each.agent))),
-      el("td", { class: "words" }, `ends in ${span(Math.max(0, each.ends_ms - Math.max(each.last_seen_ms, each.created_ms)) / 1000)}`),
+      el("td", { class: "words" }, `used ${span(Math.max(0, now - each.last_seen_ms) / 1000)} ago`,
+        el("small", {}, `ends in ${span(Math.max(0, each.ends_ms - now) / 1000)}`)),
       el("td", { class: "act" }, mayChange ? el("button", { type: "button", click: () => revoke(each) }, "End") : null)));
   return el("div", { class: "scroll" }, el("table", {}, el("tbody", {}, ...rows)));
 }

@@ -183,6 +183,7 @@ async def test_a_session_is_found_and_ended(demo: RunningDemo, chromium: Browser
         await page.fill("#employee", person)
         await page.get_by_role("button", name="Find").click()
         await expect(page.locator("#found")).to_contain_text("logged in with one browser")
+        await expect(page.locator("#found td.words").nth(1)).to_contain_text("ends in 12 h")
         await page.locator("#found td").get_by_role("button", name="End").click()
         await page.get_by_role("dialog").get_by_role("button", name="End it").click()
         await expect(page.locator("#found")).to_contain_text("is not logged in")

@@ -523,9 +523,7 @@ async def test_a_rotation_keeps_secrets_readable_and_seals_them_anew(
 
 
 async def test_a_ring_without_such_keys_lets_nobody_in(browser: Browser, site: PortalSite) -> None:
-    site.portal._parts.second_factor._factors = Factors(
-        replace(site.ring, factors={}), "test", lambda: site.now
-    )
+    site.factors.replace(replace(site.ring, factors={}))
     page = await half_way(browser)
     assert (page.status, logged_in(browser)) == (503, False)
 

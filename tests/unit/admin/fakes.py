@@ -10,6 +10,7 @@ from broker.ledger.port import (
     AdminToken,
     AuditEntry,
     Ban,
+    FactorView,
     SeatAnswer,
     SessionRecord,
     Usage,
@@ -65,6 +66,7 @@ class FakeLedger:
         self.records = [RECORD]
         self.revoked: list[tuple[str, str]] = []
         self.buried: list[str] = []
+        self.factors: dict[str, FactorView] = {}
         self.tickets = {"zoë": SeatAnswer("waiting", "everyone", number=7, position=2)}
         self.marked: list[tuple[str, str]] = []
         self.cleared: list[tuple[str, str]] = []
@@ -98,6 +100,12 @@ class FakeLedger:
         self._answer()
         assert not present, "looking on is no presence"
         return self.tickets.get(employee, SeatAnswer("gone"))
+
+    async def factor(self, employee: str) -> FactorView:
+        self._answer()
+        if self.learning:
+            raise LedgerLearning("the ledger is learning")
+        return self.factors.get(employee, FactorView(None))
 
     async def remove_ticket(self, employee: str) -> bool:
         self._answer()

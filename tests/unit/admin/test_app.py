@@ -416,7 +416,7 @@ class TestApi:
         assert [session["id"] for session in body["sessions"]] == ["s1"]
         assert await host.ask("/api/v1/sessions?employee=nobody") == (
             200,
-            {"sessions": [], "total": 0},
+            {"sessions": [], "total": 0, "ledger_ms": 100_000},
         )
         for query in ("", "?employee=", "?employee=a&employee=b", "?other=x&employee=a"):
             assert (await host.ask(f"/api/v1/sessions{query}"))[0] == 400, query

@@ -59,6 +59,7 @@ SESSIONS = {
          "agent": "Firefox\x1b[31m"},
     ],
     "total": 1,
+    "ledger_ms": 240_005,
 }  # fmt: skip
 WAITING = {
     "waiting": 140,
@@ -80,7 +81,10 @@ class AdminApi:
             ("GET", "pools"): (200, POOLS),
             ("GET", "waiting"): (200, WAITING),
             ("GET", "sessions?employee=mia"): (200, SESSIONS),
-            ("GET", "sessions?employee=nobody"): (200, {"sessions": [], "total": 0}),
+            ("GET", "sessions?employee=nobody"): (
+                200,
+                {"sessions": [], "total": 0, "ledger_ms": 9},
+            ),
             ("GET", "sessions?population=sales"): (200, {**SESSIONS, "total": 70}),
             ("GET", "sessions?everybody=yes"): (200, {**SESSIONS, "total": 1}),
         }

@@ -12,7 +12,7 @@ import pytest
 
 from broker.cli.main import _COMMANDS, main
 from broker.site.tokens import KeyRing
-from tests.unit.cli.conftest import CAPACITY, WAITING, WORKERS
+from tests.unit.cli.conftest import CAPACITY, SESSIONS, WAITING, WORKERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -243,7 +243,11 @@ def test_bans(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
 def test_sessions_of_an_employee(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sessions", "list", "mia"]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"s-1 +mia +Mia +sales +192\.0\.2\.7 +Firefox\?\[31m", out)
+    assert re.search(r"s-1 +mia +Mia +sales +4 min ago +192\.0\.2\.7 +Firefox\?\[31m", out)
+    later = {**SESSIONS, "ledger_ms": 3 * 3_600_000}
+    api.answers["GET", "sessions?employee=mia"] = (200, later)
+    assert main(["sessions", "list", "mia"]) == 0
+    assert "2 h ago" in capsys.readouterr().out
     assert main(["sessions", "list", "nobody"]) == 0
     assert "nobody is not logged in." in capsys.readouterr().out
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from broker.policy import explaining
-from broker.policy.explaining import Counted, Finding, Place, Seat, ServerState
+from broker.policy.explaining import Counted, FactorHeld, Finding, Place, Seat, ServerState
 from broker.policy.populations import Match, PopulationRule, match
+from broker.policy.second_factor import FactorRules
 from tests.support.ledgers import limits_document
 
 LIMITS = limits_document(seats=10)
@@ -44,6 +45,50 @@ def test_population() -> None:
     remembered = explaining.population(None, remembered="sales")
     assert (remembered.passes, remembered.text) == (None, "sales, as decided at the last login")
     assert explaining.population(None).passes is False
+
+
+RULES = FactorRules(populations=("managers",), groups=("CN=Admins,DC=example",))
+ABROAD = replace(RULES, except_from=("192.0.2.0/24", "2001:db8::/32"))
+HAS = FactorHeld(enrolled=True, may_enrol=False)
+MAY = FactorHeld(enrolled=False, may_enrol=True)
+CLOSED = FactorHeld(enrolled=False, may_enrol=False)
+KEPT = FactorHeld(enrolled=False, may_enrol=False, sessions=1)
+
+
+@pytest.mark.parametrize(
+    ("rules", "held", "passes", "known", "text"),
+    [
+        (RULES, HAS, True, True, "needed; has one: the login asks for a code"),
+        (RULES, MAY, True, True, "needed; none yet: the login leads to setting one up"),
+        (
+            RULES, CLOSED, False, True,
+            "needed; has none, and enrolment is closed: the login is refused",
+        ),
+        (
+            RULES, KEPT, None, True,
+            "needed; has none, and enrolment is closed: who is logged in goes on, a new login is "
+            "refused",
+        ),
+        (
+            ABROAD, CLOSED, None, False,
+            "needed, except from 192.0.2.0/24, 2001:db8::/32; has none, and enrolment is closed: "
+            "from elsewhere the login is refused",
+        ),
+        (RULES, None, None, False, "needed; not known whether there is one"),
+    ],
+)  # fmt: skip
+def test_a_second_factor_that_is_needed(
+    rules: FactorRules, held: FactorHeld | None, *, passes: bool | None, known: bool, text: str
+) -> None:
+    expected = Finding("second factor", passes, text, known=known)
+    assert explaining.second_factor(rules, "managers", (), held) == expected
+    assert explaining.second_factor(rules, "sales", ("cn=admins, dc=example",), held) == expected
+
+
+def test_a_second_factor_that_is_not_needed() -> None:
+    expected = Finding("second factor", None, "not needed")
+    for held in (HAS, CLOSED, None):
+        assert explaining.second_factor(RULES, "sales", ("cn=others",), held) == expected
 
 
 def test_sessions() -> None:
