@@ -13,8 +13,9 @@ import select
 import stat
 import sys
 import threading
-from collections import deque
+from enum import Enum
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -24,51 +25,54 @@ _log = logging.getLogger(__name__)
 _BACKLOG = 100  # buffers of some 160 KiB that may wait for the disk: 16 MiB, then lines are dropped
 
 
+class _Word(Enum):
+    """What the thread is told between buffers."""
+
+    REOPEN = 1
+    END = 2
+
+
 class LogWriter:
     """``open_target`` returns a descriptor to write to, or raises OSError (from the constructor
-    too). ``dropped``: lines lost so far."""
+    too).
+
+    The queue is one of C: a condition's Python would have to be given the interpreter's lock, and
+    take it back from an event loop at work, a dozen times for each buffer."""
 
     def __init__(self, open_target: Callable[[], int]) -> None:
         self._open = open_target
         self._use(open_target())
-        self._queue: deque[tuple[bytes, int] | None] = deque()
-        self._ready = threading.Condition()
-        self._closing = False
+        self._queue: SimpleQueue[tuple[bytes, int] | _Word] = SimpleQueue()
         self._torn = False
-        self.dropped = 0
+        self._refused = 0  # lines; each thread counts its own
+        self._unwritten = 0
         self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
         self._thread.start()
 
+    @property
+    def dropped(self) -> int:
+        """Lines lost so far."""
+        return self._refused + self._unwritten
+
     def put(self, data: bytes, lines: int) -> None:
         """Queue ``data``, which is that many whole lines; or drop and count them."""
-        with self._ready:
-            if len(self._queue) >= _BACKLOG:
-                self.dropped += lines
-                return
-            self._queue.append((data, lines))
-            self._ready.notify()
+        if self._queue.qsize() >= _BACKLOG:
+            self._refused += lines
+        else:
+            self._queue.put((data, lines))
 
     def reopen(self) -> None:
         """Open the target anew after what is queued; if that fails the old one stays in use."""
-        with self._ready:
-            self._queue.append(None)
-            self._ready.notify()
+        self._queue.put(_Word.REOPEN)
 
     def close(self) -> None:
         """Write what is queued and end; a thread stuck in a write is left behind after 2 s."""
-        with self._ready:
-            self._closing = True
-            self._ready.notify()
+        self._queue.put(_Word.END)
         self._thread.join(2.0)
 
     def _run(self) -> None:
-        while True:
-            with self._ready:
-                self._ready.wait_for(lambda: self._queue or self._closing)
-                if not self._queue:
-                    break
-                item = self._queue.popleft()
-            if item is None:
+        while (item := self._queue.get()) is not _Word.END:
+            if item is _Word.REOPEN:
                 self._reopen()
             else:
                 self._write(*item)
@@ -87,8 +91,7 @@ class LogWriter:
                     written += count
         except OSError:  # disk full, reader gone: the next buffer tries again
             whole = data[:written].count(b"\n") - (self._torn and written > 0)
-            with self._ready:
-                self.dropped += lines - whole
+            self._unwritten += lines - whole
         if written:
             self._torn = data[written - 1 : written] != b"\n"
 
