@@ -58,7 +58,7 @@ class BrowserParty(Protocol):
     def browser_late(self, now: float) -> None: ...
 
     def half_closed(self) -> bool:
-        """The browser has ended its side. True to go on with the answer."""
+        """The browser has ended its side. True to go on with the answer"""
         ...
 
     @property
@@ -110,7 +110,7 @@ class BrowserConnection(Connection):
         self._early = False
         self._stopped = 0
         self._tls = False
-        self._full = False
+        self._full = False  # its deadline is then the stall deadline, whatever begins meanwhile
         self._left = 0
         self._chunks: ChunkReader | None = None
         self._taken = 0
@@ -160,6 +160,8 @@ class BrowserConnection(Connection):
         if self.phase == QUIET and self.party is not None and not self._tls:
             return self.party.half_closed()
         self.flush()  # an answer given in this turn still goes out before the loop closes
+        if self.phase == TUNNEL and self.party is not None:
+            self.party.half_closed()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -188,6 +190,8 @@ class BrowserConnection(Connection):
         self._full = False
         if self.phase in (QUIET, TUNNEL):
             self.due = NEVER
+        elif self.phase == HEAD and self._pending is None:
+            self.ground.deadlines.watch(self, self.ground.clock() + self.ground.rest)
         if self.party is not None:
             self.party.browser_drained()
 
@@ -220,7 +224,8 @@ class BrowserConnection(Connection):
         if known is not None and data.endswith(known.tail):
             again = self.ground.reader.again(data, known)
             if again is not None and not known.framed:
-                self.due = NEVER
+                if not self._full:
+                    self.due = NEVER
                 self._early = False
                 self.phase = QUIET
                 self._doorway.begin(self, again)
@@ -240,7 +245,8 @@ class BrowserConnection(Connection):
             self.refuse(error, data)
             return
         self._early = False
-        self.due = NEVER
+        if not self._full:
+            self.due = NEVER
         rest = data[end + 4 :]
         self._fields = fields = head.fields
         if not fields.length and not fields.chunked:
@@ -350,7 +356,8 @@ class BrowserConnection(Connection):
         now = self.ground.clock()
         self._taken = 0
         self._taking_since = now
-        self.ground.deadlines.watch(self, now + self.ground.door.head_timeout)
+        if not self._full:
+            self.ground.deadlines.watch(self, now + self.ground.door.head_timeout)
         if fields.chunked:
             self.phase = CHUNKED
             self._chunks = ChunkReader()
@@ -362,7 +369,8 @@ class BrowserConnection(Connection):
     def _end_body(self, rest: bytes) -> None:
         self.phase = QUIET
         self._chunks = None
-        self.due = NEVER
+        if not self._full:
+            self.due = NEVER
         if rest:
             self._stash(rest)
 
@@ -435,9 +443,11 @@ class BrowserConnection(Connection):
         if self._stopped:
             self.let_read(PRESSURE | EARLY)
         if self._pending is None:
-            ground.deadlines.watch(self, now + ground.rest)
+            if not self._full:
+                ground.deadlines.watch(self, now + ground.rest)
         else:
-            ground.deadlines.watch(self, now + ground.door.head_timeout)
+            if not self._full:
+                ground.deadlines.watch(self, now + ground.door.head_timeout)
             asyncio.get_running_loop().call_soon(self._go_on)
 
     def _go_on(self) -> None:

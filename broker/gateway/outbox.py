@@ -39,10 +39,19 @@ class Outbox:
 
     def _flush(self) -> None:
         waiting, self.waiting = self.waiting, []
-        for connection in waiting:
-            connection.flush()
-            if connection.ending:
-                connection.transport.close()
+        rest = iter(waiting)
+        try:
+            for connection in rest:
+                connection.flush()
+                if connection.ending:
+                    connection.transport.close()
+        except BaseException:  # the event loop tells it
+            if late := list(rest):
+                if not self.waiting:
+                    self.wake()
+                self.waiting += late
+            connection.transport.abort()  # what it had to say is lost, and nothing may follow
+            raise
 
 
 class Connection(asyncio.BufferedProtocol):

@@ -499,6 +499,9 @@ class Exchange:
             connection.keep(now)
         self._end("ok", now)
 
+    def server_ended(self) -> None:
+        """What that means is decided when the loop says that it is gone."""
+
     def server_gone(self, error: Exception | None) -> None:
         connection, self.connection = self.connection, None
         # A server may lose its patience with a browser that does not end its body: not its fault.

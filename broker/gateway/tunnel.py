@@ -62,7 +62,10 @@ class Tunnel:
         exchange.pool.traffic.tunnels += 1
         watch_peer(self._browser.transport)
         server.due = float("inf")
-        self._watch()
+        if self._browser.is_full:  # of an earlier answer: the loop does not tell it again
+            self.browser_full()
+        else:
+            self._watch()
         self._browser.become_tunnel()
 
     def _watch(self) -> None:
@@ -127,13 +130,24 @@ class Tunnel:
             self._server.due = float("inf")
 
     def half_closed(self) -> bool:
+        """Both ends are told now: the loop closes the browser's once it has taken what waits for
+        it, which may be never."""
+        self._close_server()
+        self._end("ok", flush=True)
         return False
 
     def browser_gone(self) -> None:
+        self._close_server()
+        self._end("ok")
+
+    def server_ended(self) -> None:
+        self._close_server()
+        self._end("ok", flush=True)
+
+    def _close_server(self) -> None:
         server, self._server = self._server, None
         if server is not None:
             server.close()  # what the browser said last still goes out
-        self._end("ok")
 
     def server_gone(self, error: Exception | None) -> None:
         self._server = None

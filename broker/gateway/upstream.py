@@ -43,6 +43,11 @@ class Party(Protocol):
         """The connection is closed; ``error`` is None when its peer ended it in an orderly way."""
         ...
 
+    def server_ended(self) -> None:
+        """It says no more, in an orderly way. That it is gone is told once it has taken what waits
+        for it: a server that does not read never is."""
+        ...
+
     def server_full(self) -> None: ...
 
     def server_drained(self) -> None: ...
@@ -94,6 +99,8 @@ class ServerConnection(Connection):
 
     def eof_received(self) -> bool:
         self.closed = True
+        if self.party is not None:
+            self.party.server_ended()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
