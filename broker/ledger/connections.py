@@ -7,6 +7,7 @@ not. So every retry of redis-py is off here, and whoever was refused connects an
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -32,6 +33,7 @@ FAULTS = (RedisError, RedisClusterException, OSError)
 """All that redis-py raises when Redis is not there or refuses; finding no node of a Cluster is no
 RedisError to it."""
 _PORTS = {"sentinel": 26379, "cluster": 6379}
+_BEHIND_AUTHORITY = re.compile(r"[/?#]")
 _SUBSCRIPTIONS = 8
 """Connections beyond those of calls: each wake-up keeps one."""
 
@@ -73,8 +75,10 @@ class Address:
             return cls(scheme, options=dict(parse_url(url)))
         if scheme not in _PORTS:
             raise ValueError("no such scheme")
-        parts = urlsplit(f"redis://{rest}")
-        user, at, listed = parts.netloc.rpartition("@")
+        # Several hosts are no authority of RFC 3986: newer Pythons refuse one with brackets among them.
+        authority = _BEHIND_AUTHORITY.split(rest, 1)[0]
+        user, at, listed = authority.rpartition("@")
+        parts = urlsplit(f"redis://{rest[len(authority) :]}")
         options: dict[str, Any] = dict(parse_url(f"redis://{user}{at}?{parts.query}"))
         hosts = tuple(_host(one, _PORTS[scheme]) for one in listed.split(","))
         name = unquote(parts.path.strip("/"))
