@@ -75,7 +75,7 @@ class Address:
             return cls(scheme, options=dict(parse_url(url)))
         if scheme not in _PORTS:
             raise ValueError("no such scheme")
-        # Several hosts are no authority of RFC 3986: newer Pythons refuse one with brackets among them.
+        # Several hosts are no authority of RFC 3986: newer Pythons refuse brackets among them.
         authority = _BEHIND_AUTHORITY.split(rest, 1)[0]
         user, at, listed = authority.rpartition("@")
         parts = urlsplit(f"redis://{rest[len(authority) :]}")
