@@ -188,16 +188,20 @@ class BrowserConnection(Connection):
 
     def resume_writing(self) -> None:
         self._full = False
+        ground = self.ground
         if self.phase in (QUIET, TUNNEL):
             self.due = NEVER
-        elif self.phase == HEAD and self._pending is None:
-            self.ground.deadlines.watch(self, self.ground.clock() + self.ground.rest)
+        elif self.phase == HEAD:
+            rest = ground.rest if self._pending is None else ground.door.head_timeout
+            ground.deadlines.watch(self, ground.clock() + rest)
+        elif self.phase == DISCARD:
+            ground.deadlines.watch(self, ground.clock() + ground.door.discard_timeout)
         if self.party is not None:
             self.party.browser_drained()
 
     def expire(self, now: float) -> None:
         """A deadline of the browser's has passed."""
-        if self._full or self.phase == DISCARD:
+        if self._full or self.phase in (DISCARD, CLOSED):
             self.abort()
         elif self.phase == HEAD and self._pending is not None:
             error = ProtocolViolation("the head did not arrive in time", 408)
@@ -278,7 +282,8 @@ class BrowserConnection(Connection):
             self.refuse(error, data)
             return
         if self._pending is None:
-            self.ground.deadlines.watch(self, self.ground.clock() + door.head_timeout)
+            if not self._full:
+                self.ground.deadlines.watch(self, self.ground.clock() + door.head_timeout)
             self._pending = bytearray(data)
 
     def refuse(self, error: ProtocolViolation, data: bytes | bytearray) -> None:
@@ -473,9 +478,10 @@ class BrowserConnection(Connection):
         self._left = self.ground.door.discard_limit
         self._pending = None
         self.let_read(PIPELINED | PRESSURE | EARLY)
-        deadline = self.ground.clock() + self.ground.door.discard_timeout
-        self.ground.deadlines.watch(self, deadline)
         self.flush()
+        if not self._full:
+            deadline = self.ground.clock() + self.ground.door.discard_timeout
+            self.ground.deadlines.watch(self, deadline)
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
 

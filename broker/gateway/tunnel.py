@@ -67,6 +67,8 @@ class Tunnel:
         else:
             self._watch()
         self._browser.become_tunnel()
+        if self._browser.was_half_closed:  # the loop told it before there was a tunnel
+            self.half_closed()
 
     def _watch(self) -> None:
         assert self._exchange.pool is not None

@@ -12,7 +12,7 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
 from broker.gateway.plan import DeadlinesPlan, RoutePlan
-from tests.support.stage import FEED, STALLED, Stage, Wire, boottime, get, ok
+from tests.support.stage import FEED, PATIENCE, STALLED, Stage, Wire, boottime, get, ok
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
@@ -87,6 +87,25 @@ async def test_the_last_words_of_each_side_arrive() -> None:
         await backend.send(b"bye from the backend")
         backend.close()
         assert await browser.rest() == b"bye from the backend"
+
+
+async def test_who_has_said_all_before_the_101_has_ended_the_tunnel() -> None:
+    """The loop tells it once, and that was before there was a tunnel: a feed would hold it open."""
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        browser = await stage.browser()
+        await browser.send(get("/live", *OFFER, ORIGIN, cookie=cookie))
+        browser.writer.write_eof()
+        backend = await stage.backend.connection()
+        await backend.head()
+        (gate,) = stage.gateway._browsers
+        async with asyncio.timeout(PATIENCE):
+            while not gate.was_half_closed:
+                await asyncio.sleep(0)
+        await backend.send(SWITCH + b"hello")
+        assert await backend.is_closed()
+        assert (await browser.rest()).endswith(b"\r\n\r\nhello")
+        await stage.settled()
 
 
 @pytest.mark.parametrize(
