@@ -34,9 +34,12 @@ class BookFactors:
         )
         return FactorView(factor, int(may_enrol_ms))
 
-    async def enrol(self, employee: str, factor: Factor) -> Enrolled:
+    async def enrol(
+        self, employee: str, factor: Factor, population: str, proved_ms: int
+    ) -> Enrolled:
+        kept = (factor.id, factor.sealed, factor.last_step)
         (answer,) = await self._ask(
-            "enrol", employee, factor.id, factor.sealed, factor.last_step, *factor.recovery
+            "enrol", employee, *kept, population, proved_ms, *factor.recovery
         )
         return text(answer)  # type: ignore[return-value]
 

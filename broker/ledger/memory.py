@@ -94,7 +94,7 @@ class MemoryLedger:
         self.seat_sessions = MemorySessions(self.state, self.seats)
         self.rereading = MemoryRereading(self.state, self.seat_sessions)
         self.guesses = MemoryGuesses(self.state)
-        self.factors = MemoryFactors(self.state)
+        self.factors = MemoryFactors(self.state, self.seat_sessions)
         self.stewards = MemorySteward(self.state)
         self.admin_tokens: dict[str, AdminToken] = {}
 
@@ -403,9 +403,11 @@ class MemoryLedger:
         self._call()
         return self.factors.factor(employee)
 
-    async def enrol(self, employee: str, factor: Factor) -> Enrolled:
+    async def enrol(
+        self, employee: str, factor: Factor, population: str, proved_ms: int
+    ) -> Enrolled:
         self._call()
-        return self.factors.enrol(employee, factor)
+        return self.factors.enrol(employee, factor, population, proved_ms)
 
     async def spend_step(self, employee: str, factor_id: str, step: int) -> bool:
         self._call()

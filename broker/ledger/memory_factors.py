@@ -11,6 +11,7 @@ from broker.policy.second_factor import usable
 
 if TYPE_CHECKING:
     from broker.ledger.memory import MemoryState
+    from broker.ledger.memory_sessions import MemorySessions
     from broker.ledger.port import Enrolled
 
 EVERYBODY = ""
@@ -19,8 +20,9 @@ EVERYBODY = ""
 class MemoryFactors:
     """Methods answer as the port's of the same name; permissions are by employee, or EVERYBODY."""
 
-    def __init__(self, state: MemoryState) -> None:
+    def __init__(self, state: MemoryState, sessions: MemorySessions) -> None:
         self._state = state
+        self._sessions = sessions
         self._factors: dict[str, Factor] = {}
         self._permissions: dict[str, tuple[str, int]] = {}
 
@@ -28,8 +30,10 @@ class MemoryFactors:
         self._decided()
         return FactorView(self._factors.get(employee), self._may_enrol(employee))
 
-    def enrol(self, employee: str, factor: Factor) -> Enrolled:
+    def enrol(self, employee: str, factor: Factor, population: str, proved_ms: int) -> Enrolled:
         self._decided()
+        if self._sessions.is_revoked("", employee, population, proved_ms):
+            return "revoked"
         if employee in self._factors:
             return "exists"
         if not self._may_enrol(employee):

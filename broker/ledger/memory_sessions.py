@@ -206,14 +206,13 @@ class MemorySessions:
             self._seats.give_back(record.employee)
 
     def _is_revoked(self, record: SessionRecord) -> bool:
-        if ("session", record.id) in self._revoked:
+        return self.is_revoked(record.id, record.employee, record.population, record.created_ms)
+
+    def is_revoked(self, session_id: str, employee: str, population: str, created_ms: int) -> bool:
+        if ("session", session_id) in self._revoked:
             return True
-        marks = (
-            ("employee", record.employee),
-            ("population", record.population),
-            ("everybody", ""),
-        )
-        return any(record.created_ms <= self._revoked.get(mark, -1) for mark in marks)
+        marks = (("employee", employee), ("population", population), ("everybody", ""))
+        return any(created_ms <= self._revoked.get(mark, -1) for mark in marks)
 
     def _revocation_time(self) -> int:
         return max(self._state.now, self._newest_ms)

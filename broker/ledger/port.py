@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 RevocationKind = Literal["session", "employee", "population", "everybody", "changed"]
 AdminRole = Literal["viewer", "operator"]
-Enrolled = Literal["enrolled", "exists", "closed"]
+Enrolled = Literal["enrolled", "exists", "closed", "revoked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -521,9 +521,13 @@ class Ledger(Protocol):
     # forgotten must not look like what never was
     async def factor(self, employee: str) -> FactorView: ...
 
-    async def enrol(self, employee: str, factor: Factor) -> Enrolled:
-        """Keep it, if the employee has none (``exists``) and may set one up (``closed``); a
-        permission for this employee alone is used up by it. ``since_ms`` is the ledger's."""
+    async def enrol(
+        self, employee: str, factor: Factor, population: str, proved_ms: int
+    ) -> Enrolled:
+        """Keep it, if the employee has none (``exists``) and may set one up (``closed``), unless a
+        session of ``population`` begun at ``proved_ms``, when the password was right, would be
+        revoked by now (``revoked``); a permission for this employee alone is used up by it.
+        ``since_ms`` is the ledger's."""
         ...
 
     async def spend_step(self, employee: str, factor_id: str, step: int) -> bool:

@@ -251,8 +251,10 @@ class RedisLedger:
     async def factor(self, employee: str) -> FactorView:
         return await self._factors.factor(employee)
 
-    async def enrol(self, employee: str, factor: Factor) -> Enrolled:
-        return await self._factors.enrol(employee, factor)
+    async def enrol(
+        self, employee: str, factor: Factor, population: str, proved_ms: int
+    ) -> Enrolled:
+        return await self._factors.enrol(employee, factor, population, proved_ms)
 
     async def spend_step(self, employee: str, factor_id: str, step: int) -> bool:
         return await self._factors.spend_step(employee, factor_id, step)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 from urllib.parse import quote
 
 from broker.errors import BrokerError, FactorMissing
@@ -104,10 +104,11 @@ class Enrolment:
 
     async def set_up(
         self, request: web.Request, half: HalfLogin, typed: str
-    ) -> web.Response | Fault | None:
+    ) -> web.Response | Fault | Literal["exists", "revoked"]:
         """The first code proves that the employee has the secret; then it is kept, with the digests
-        of the recovery codes, which are shown this once. None: one was set up in another browser
-        meanwhile. Raises FactorMissing when none may be."""
+        of the recovery codes, which are shown this once. ``exists``: one was set up in another
+        browser meanwhile; ``revoked``: so were the employee's sessions. Raises FactorMissing when
+        none may be."""
         name = half.employee.name
         if not half.offered:
             raise FactorMissing("the second factor was reset while a code was asked for")
@@ -127,11 +128,12 @@ class Enrolment:
         codes = self._factors.recovery_codes()
         digests = tuple(recovery_digest(each, half.factor_id) for each in codes)
         factor = Factor(half.factor_id, half.offered, step, digests)
-        answer = await self._ledger.enrol(name, factor)
+        population = self._opening.population(half.employee) or ""
+        answer = await self._ledger.enrol(name, factor, population, half.proved_ms)
         if answer == "closed":
             raise FactorMissing("enrolment was closed meanwhile")
-        if answer == "exists":
-            return None
+        if answer != "enrolled":
+            return answer
         log.info("a second factor was set up")
         return await self._enrolled(request, half, codes)
 

@@ -168,8 +168,11 @@ class SecondFactor:
 
     async def _enrol(self, request: web.Request, half: HalfLogin, typed: str) -> web.Response:
         done = await self._enrolment.set_up(request, half, typed)
-        if done is None:  # in another browser, meanwhile: its code is asked for
+        if done == "exists":  # in another browser, meanwhile: its code is asked for
             return redirect(self._plan.home + PATH, 303)
+        if done == "revoked":
+            await self._halves.end(half)
+            return self._late(half.return_id)
         return await self._page(request, half, done) if isinstance(done, Fault) else done
 
     async def _enter(

@@ -56,7 +56,7 @@ async def test_a_factor_is_seen_and_reset(
         f"{WHO} has no second factor and may not set one up.\n",
     )
     await ledger.open_enrolment(1000)
-    await ledger.enrol(WHO, FACTOR)
+    await ledger.enrol(WHO, FACTOR, "", START_MS)
     await ledger.open_enrolment(0)
     record = SessionRecord("s1", WHO, WHO, "sales", (), START_MS, START_MS + 10**7, factor="totp")
     await ledger.put_session(record, most=10)

@@ -1,5 +1,5 @@
 -- Second factors, and who may set one up. Nothing here looks inside a secret: it is sealed outside.
--- ARGV: look, employee | enrol, employee, id, sealed, step, digest...
+-- ARGV: look, employee | enrol, employee, id, sealed, step, population, proved ms, digest...
 --     | step, employee, id, step | recovery, employee, id, digest | reseal, employee, id, sealed
 --     | reset, employee, ms, audit entry | open, ms, audit entry | enrolment
 --
@@ -66,11 +66,12 @@ if verb == 'look' then
 end
 
 if verb == 'enrol' then
+  if sessions.is_revoked('', employee, ARGV[6], tonumber(ARGV[7])) then return {'revoked'} end
   if redis.call('EXISTS', factor) == 1 then return {'exists'} end
   if left_of(ALL) == 0 and left_of(ONE .. employee) == 0 then return {'closed'} end
   redis.call('HDEL', enrolment, ONE .. employee)
   redis.call('HSET', factor, 'id', ARGV[3], 'sealed', ARGV[4], 'step', ARGV[5], 'since', whole(wall_ms()))
-  for index = 6, #ARGV do redis.call('HSET', factor, 'r:' .. ARGV[index], '1') end
+  for index = 8, #ARGV do redis.call('HSET', factor, 'r:' .. ARGV[index], '1') end
   return {'enrolled'}
 end
 

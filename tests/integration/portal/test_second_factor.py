@@ -24,7 +24,7 @@ from tests.support.portal_site import FEED, HOME, Browser, PortalSite, employee
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from broker.ledger.port import Ledger, SessionRecord
+    from broker.ledger.port import Ledger, RevocationKind, SessionRecord
 
 LOGIN, FACTOR, ME = (f"{HOME}/.broker/{name}" for name in ("login", "factor", "me"))
 HALF, SESSION, BOUND = "__Host-broker-half", "__Host-broker", "__Host-broker-login"
@@ -447,6 +447,27 @@ async def test_a_half_login_ends_with_the_sessions_of_its_employee(
     again = await half_way(thief)
     assert (await enter(thief, again, codes[0], "recovery")).status == 303
     assert len(await site.ledger.sessions("marek")) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject"), [("employee", "marek"), ("population", "managers"), ("everybody", "")]
+)
+async def test_a_half_login_sets_nothing_up_once_it_is_revoked(
+    browser: Browser, site: PortalSite, kind: RevocationKind, subject: str
+) -> None:
+    """A thief of the password must not be left with a factor, and its owner without."""
+    thief = Browser(site)
+    page = await half_way(thief)
+    await site.ledger.revoke(kind, subject)
+    answer = await enter(thief, page, Phone(site, page).code())
+    assert answer.location.startswith(f"{LOGIN}?late=1")
+    assert (await site.ledger.factor("marek")).factor is None
+    assert not logged_in(thief)
+    assert (await thief.get(FACTOR)).location == LOGIN, "it has ended"
+    if isinstance(site.ledger, PortalLedger):
+        site.ledger.wall_ms += 10
+    await set_up(browser)
+    assert logged_in(browser)
 
 
 async def test_codes_that_come_together_count_together(browser: Browser, site: PortalSite) -> None:
