@@ -3,13 +3,15 @@
 What is known of it (who, where to go, the secret that is offered) is noted in the ledger under an
 unguessable name, for minutes and to be used once. The browser gets a cookie that names the note,
 signed, with a ``typ`` of its own: it opens nothing, and it is worth nothing in another browser, for
-it is bound to the login cookie, which all tabs share.
+it is bound to the login cookie, which all tabs share. What the directory said of the employee,
+which may be a thousand groups, is kept once for all notes of a quarter of an hour.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
 
     from broker.ledger.port import Ledger
 
-KIND = "half"
+KIND, OWNER = "half", "half-owner"
 CODE_SECONDS = 300
 ENROL_SECONDS = 900  # somebody may have to install an app first
+OWNER_MS = (2 * ENROL_SECONDS + CODE_SECONDS) * 1000  # as long as any note that names it, and more
 MOST_NOTES = 16_384
 """Each costs a right password; a thief of one must not be able to fill the ledger."""
 
@@ -50,15 +53,21 @@ class HalfLogin:
     factor_id: str = ""
     note: str = ""
 
-    def encode(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
+    def encode(self) -> tuple[bytes, str, bytes]:
+        """The note, and what it is about: its key and itself. The key is the same for all that are
+        begun in one stretch of time as long as the directory says the same."""
+        read = asdict(self)
+        owner = json.dumps(read.pop("employee"), sort_keys=True).encode()
+        stretch = self.proved_ms // (ENROL_SECONDS * 1000)
+        key = sha256(b"%d %b" % (stretch, owner)).hexdigest()
+        return json.dumps({**read, "owner": key}).encode(), key, owner
 
     @classmethod
-    def decode(cls, stored: bytes, note: str) -> HalfLogin:
-        read = json.loads(stored)
-        who = read.pop("employee")
+    def decode(cls, stored: bytes, owner: bytes, note: str) -> HalfLogin:
+        read, who = json.loads(stored), json.loads(owner)
         for name in ("groups", "filters"):
             who[name] = tuple(who[name])
+        del read["owner"]
         return cls(**{**read, "employee": Employee(**who), "note": note})
 
 
@@ -74,7 +83,9 @@ class HalfLogins:
         seconds = ENROL_SECONDS if half.offered else CODE_SECONDS
         note, login = cookies.fresh(), cookies.kept(request, cookies.LOGIN)
         assert login is not None, "the login form was bound to it"
-        await self._ledger.put_once(KIND, note, half.encode(), seconds * 1000, most=MOST_NOTES)
+        stored, key, owner = half.encode()
+        await self._ledger.put_once(OWNER, key, owner, OWNER_MS, most=MOST_NOTES)
+        await self._ledger.put_once(KIND, note, stored, seconds * 1000, most=MOST_NOTES)
         name = half.employee.name
         token = self._tokens.half_login(name, note, cookies.digest(login), seconds)
         cookies.plant(response, cookies.HALF, token, seconds)
@@ -89,7 +100,10 @@ class HalfLogins:
         if not compare_digest(browser, cookies.digest(login)) or not cookies.well_formed(note):
             return None
         stored = await self._ledger.peek_once(KIND, note)
-        half = None if stored is None else HalfLogin.decode(stored, note)
+        if stored is None:
+            return None
+        owner = await self._ledger.peek_once(OWNER, json.loads(stored).get("owner", ""))
+        half = None if owner is None else HalfLogin.decode(stored, owner, note)
         return half if half is not None and half.employee.name == employee else None
 
     async def end(self, half: HalfLogin) -> bool:

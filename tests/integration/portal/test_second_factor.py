@@ -479,6 +479,46 @@ async def test_codes_that_come_together_count_together(browser: Browser, site: P
     assert sorted(statuses) == [401] * 3 + [429] * 7
 
 
+async def test_many_half_logins_of_one_person_hold_their_groups_once(
+    browser: Browser, site: PortalSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thief of one password begins as many as there is room for, and no more than their notes
+    may lie in the ledger; nobody else is hindered by it."""
+    known = site.directory.employees["marek"]
+    many = tuple(f"cn=group {number:04},ou=groups,dc=example" for number in range(1500))
+    site.directory.employees["marek"] = replace(known, groups=(*known.groups, *many))
+    put_once, kept = site.ledger.put_once, []
+
+    async def seen(kind: str, key: str, value: bytes, ttl_ms: int, *, most: int = 0) -> bool:
+        fresh = await put_once(kind, key, value, ttl_ms, most=most)
+        kept.append(len(value) if fresh else 0)
+        return fresh
+
+    monkeypatch.setattr(site.ledger, "put_once", seen)
+    thieves = [Browser(site) for _ in range(20)]
+    pages = [await half_way(thief) for thief in thieves]
+    assert sum(kept) < 2 * len("".join(many)) + 20 * 1000
+    assert (await enter(thieves[0], pages[0], Phone(site, pages[0]).code())).status == 200
+    (record,) = await site.ledger.sessions("marek")
+    assert record.groups == (*known.groups, *many)
+
+
+async def test_a_half_login_has_the_groups_of_its_own_moment(
+    browser: Browser, site: PortalSite
+) -> None:
+    phone, _ = await set_up(browser)
+    known = site.directory.employees["marek"]
+    before, after = Browser(site), Browser(site)
+    first = await half_way(before)
+    site.directory.employees["marek"] = replace(known, groups=(*known.groups, "cn=new,dc=example"))
+    second = await half_way(after)
+    assert (await enter(before, first, phone.code())).status == 303
+    site.now += 30
+    assert (await enter(after, second, phone.code())).status == 303
+    found = {each.groups for each in await site.ledger.sessions("marek")}
+    assert found == {known.groups, (*known.groups, "cn=new,dc=example")}
+
+
 async def test_what_cannot_be_a_code_is_no_try(browser: Browser, site: PortalSite) -> None:
     await set_up(browser)
     other = Browser(site)
