@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from broker.directory.evenness import Kind
     from broker.directory.line import Found
-    from broker.directory.port import Employee, Gate
+    from broker.directory.port import Employee, Gate, Permit
     from broker.directory.survey import Doubt
 
 Answer = TypeVar("Answer")
@@ -98,7 +98,14 @@ class LdapDirectory:
             raise
 
     async def change_password(
-        self, username: str, old: str, new: str, gate: Gate = open_gate, *, preferred: bool = False
+        self,
+        username: str,
+        old: str,
+        new: str,
+        gate: Gate = open_gate,
+        *,
+        preferred: bool = False,
+        permit: Permit | None = None,
     ) -> None:
         """See the port."""
         typed = typed_name(username)
@@ -116,8 +123,23 @@ class LdapDirectory:
             if found is None:
                 await self._talk(limit, lambda line: line.pretend(old), first=True)
                 raise WrongPassword(WRONG)
-            dn = found.entry.dn
-            await self._talk(limit, lambda line: line.change_password(dn, old, new), first=True)
+            loop = asyncio.get_running_loop()
+
+            def permitted(employee: Employee) -> None:
+                if permit is not None:
+                    asked = asyncio.run_coroutine_threadsafe(_awaited(permit, employee), loop)
+                    try:
+                        asked.result(self._deadline)
+                    finally:
+                        asked.cancel()  # nothing, when it has ended
+
+            await self._talk(
+                limit,
+                lambda line: line.change_password(
+                    found, old, new, None if permit is None else permitted
+                ),
+                first=True,
+            )
 
     async def _find(self, typed: str, *, preferred: bool) -> tuple[Found | None, float]:
         """The entry, and what is left of the deadline."""
@@ -178,6 +200,10 @@ class LdapDirectory:
         first: bool = False,
     ) -> Answer:
         return await self._switchboard.talk(conversation, limit.expired, first=first)
+
+
+async def _awaited(permit: Permit, employee: Employee) -> None:
+    await permit(employee)
 
 
 def _sendable(password: str) -> bool:

@@ -140,17 +140,22 @@ class Line:
 
         return self._ask(Role.DOOR, conversation)
 
-    def change_password(self, dn: str, old: str, new: str) -> None:
+    def change_password(
+        self, found: Found, old: str, new: str, permit: Callable[[Employee], None] | None = None
+    ) -> None:
         """Raises WrongPassword, PasswordRefused, AccountRefused: also where the password opens the
-        account as it is, for a thief of it must not take the account away. Never tried twice:
-        whether a change that got no answer was carried out, nobody knows."""
-        plan = self._plan
+        account as it is, for a thief of it must not take the account away; and what ``permit``
+        raises, asked once after the password. Never tried twice: whether a change that got no
+        answer was carried out, nobody knows."""
+        plan, dn = self._plan, found.entry.dn
 
         def require_expired(judged: Verdict) -> None:
             if judged.judged == "right":
                 raise AccountRefused(NOT_EXPIRED, "not_expired")
             if judged.judged not in ("expired", "must_change"):
                 _let_in(judged, plan)
+            if permit is not None:
+                permit(self._employee(self._search, found.entry))
 
         def by_the_employee(link: Link) -> ChangeAnswer | None:
             judged = self._judge(link, dn, old)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     Gate: TypeAlias = Callable[[str], Awaitable[None]]
+    Permit: TypeAlias = Callable[["Employee"], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,19 @@ class Directory(Protocol):
         ...
 
     async def change_password(
-        self, username: str, old: str, new: str, gate: Gate = open_gate, *, preferred: bool = False
+        self,
+        username: str,
+        old: str,
+        new: str,
+        gate: Gate = open_gate,
+        *,
+        preferred: bool = False,
+        permit: Permit | None = None,
     ) -> None:
         """Change an employee's own password, once it has expired. ``gate`` and ``preferred`` as in
-        ``login``: the old password is one that can be guessed.
+        ``login``: the old password is one that can be guessed. ``permit`` is awaited with the
+        employee once it has turned out right and expired; what it raises ends the change. A thread
+        is held meanwhile, so it must not wait: another bind would use up a grace login.
 
         Raises WrongPassword (the old one), PasswordRefused (the new one), AccountRefused (the
         directory does not allow it, or the old one has not expired), Busy, DirectoryAway.

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from broker.errors import TooManyGuesses
+from broker.errors import BrokerError, TooManyGuesses
 from broker.policy.guessing import code_rules
 from broker.policy.second_factor import read_code, read_recovery
 from broker.portal.visit import VISIT
@@ -51,6 +51,16 @@ class Fault:
     sentence: str
     recovering: bool = False
     retry_after: int = 0
+
+
+class CodeRefused(BrokerError):
+    """No code of a second factor, or a wrong one, where one is asked for in another form."""
+
+    status = 401
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__("no right code of a second factor")
+        self.fault = fault
 
 
 class Codes:
@@ -112,6 +122,24 @@ class Codes:
             fresh = self._factors.seal(secret, name, factor.id)
             await self._ledger.reseal_factor(name, factor.id, fresh)
         return None
+
+    async def either(self, request: web.Request, name: str, factor: Factor, typed: str) -> None:
+        """A code or a recovery code, from one field. Raises CodeRefused, LedgerAway,
+        FactorUnreadable."""
+        fault: Fault | None
+        if not typed.strip():
+            translate = gettext(request[VISIT].language)
+            sentence = translate(
+                "Your account has a second factor: please type your passwords once more, and a "
+                "code of it too."
+            )
+            fault = Fault(422, sentence)
+        elif read_recovery(typed) is not None:
+            fault = await self.recover(request, name, factor, typed)
+        else:
+            fault = await self.use(request, name, factor, typed)
+        if fault is not None:
+            raise CodeRefused(fault)
 
     async def recover(
         self, request: web.Request, name: str, factor: Factor, typed: str

@@ -60,12 +60,12 @@ class Parts:
         self.front = Front(plan, tokens, pages)
         self.handover = Handover(plan, ledger, tokens, pages)
         guesses = Guesses(plan, ledger, tokens, guarded)
-        self.password = Password(plan, directory, pages, guesses)
         opening = Opening(plan, ledger, tokens, self.handover, guesses)
         halves = HalfLogins(ledger, tokens)
         self.second_factor = SecondFactor(
             plan, ledger, factors, pages, guesses, opening, halves, counted
         )
+        self.password = Password(plan, directory, pages, guesses, self.second_factor)
         self.login = Login(
             plan,
             ledger,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from broker.errors import BrokerError, FactorMissing
-from broker.policy.second_factor import asked, needs_factor
+from broker.policy.second_factor import asked, excepted, needs_factor
 from broker.portal import cookies
 from broker.portal.codes import Codes, CodeSecrets, Fault
 from broker.portal.enrolment import Enrolment, OfferSecrets
@@ -89,9 +89,7 @@ class SecondFactor:
     ) -> web.Response | None:
         """The way to the second factor, or None when none is needed. Raises FactorMissing when it
         is and cannot be had."""
-        population = self._opening.population(employee)
-        address = request[VISIT].address
-        if not needs_factor(self._plan.factor, population, employee.groups, address):
+        if not self._needed(request, employee):
             return None
         view = await self._ledger.factor(employee.name)
         proved_ms = (await self._ledger.look(employee.name)).ledger_ms
@@ -105,6 +103,30 @@ class SecondFactor:
         response = redirect(self._plan.home + PATH, 303)
         await self._halves.begin(request, response, half)
         return response
+
+    def _needed(self, request: web.Request, employee: Employee) -> bool:
+        population = self._opening.population(employee)
+        address = request[VISIT].address
+        return needs_factor(self._plan.factor, population, employee.groups, address)
+
+    # --- before a password that has expired is changed
+
+    def may_ask(self, request: web.Request) -> bool:
+        """Whether anybody who comes from there needs one."""
+        rules = self._plan.factor
+        return rules.on and not excepted(request[VISIT].address, rules.except_from)
+
+    async def prove(self, request: web.Request, employee: Employee, typed: str) -> None:
+        """A code, or a recovery code, of who would be asked for one at the login: or the password
+        alone would take the account from its owner. Who may set one up is let pass, as whoever has
+        the password is there. Raises CodeRefused, FactorMissing, LedgerAway, FactorUnreadable."""
+        if not self._needed(request, employee):
+            return
+        view = await self._ledger.factor(employee.name)
+        if view.factor is not None:
+            await self._codes.either(request, employee.name, view.factor, typed)
+        elif asked(enrolled=False, may_enrol=view.may_enrol_ms > 0) == "closed":
+            raise FactorMissing("no second factor, and none may be set up at present")
 
     # --- the pages
 

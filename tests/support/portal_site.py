@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from broker.directory.port import Gate
+    from broker.directory.port import Gate, Permit
     from broker.ledger.port import Ledger, SeatAnswer
 
 HOME = "https://localhost:8443"
@@ -79,13 +79,22 @@ class FakeDirectory:
         return found
 
     async def change_password(
-        self, username: str, old: str, new: str, gate: Gate = open_gate, *, preferred: bool = False
+        self,
+        username: str,
+        old: str,
+        new: str,
+        gate: Gate = open_gate,
+        *,
+        preferred: bool = False,
+        permit: Permit | None = None,
     ) -> None:
         await gate(username.lower())
         if username.lower() not in self.employees or old != self.password:
             raise WrongPassword("no")
         if self.fails is None:
             raise AccountRefused("not expired", "not_expired")
+        if permit is not None:
+            await permit(self.employees[username.lower()])
         if len(new) < 8:
             raise PasswordRefused("too short")
         self.password = new

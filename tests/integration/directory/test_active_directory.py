@@ -10,7 +10,13 @@ import pytest
 from ldap3.utils.dn import escape_rdn
 
 from broker.directory.plan import DirectoryPlan
-from broker.errors import AccountRefused, PasswordExpired, PasswordRefused, WrongPassword
+from broker.errors import (
+    AccountRefused,
+    FactorMissing,
+    PasswordExpired,
+    PasswordRefused,
+    WrongPassword,
+)
 from broker.policy.populations import normal_dn
 from tests.integration.directory.test_faults import apart
 from tests.support import samba_server
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from broker.directory.ldap_directory import LdapDirectory
+    from broker.directory.port import Employee
     from tests.integration.conftest import Authority
 
 PASSWORD, NEW = "The-right-1-password", "Quite-an0ther-password"
@@ -280,7 +287,17 @@ async def test_a_password_that_must_be_changed_is_changed(directory: LdapDirecto
         await directory.change_password(name, "wrong", NEW)
     with pytest.raises(PasswordRefused):
         await directory.change_password(name, PASSWORD, "simple")
-    await directory.change_password(name, PASSWORD, NEW)
+    asked = []
+
+    async def permit(employee: Employee) -> None:
+        asked.append(employee.name)
+        if len(asked) == 1:
+            raise FactorMissing("not without a code")
+
+    with pytest.raises(FactorMissing):
+        await directory.change_password(name, PASSWORD, NEW, permit=permit)
+    await directory.change_password(name, PASSWORD, NEW, permit=permit)
+    assert asked == [name, name]
     assert (await directory.login(name, NEW)).name == name
 
 

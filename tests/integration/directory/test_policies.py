@@ -3,6 +3,7 @@ changed from home where that is allowed."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,14 @@ from ldaptor.protocols.ldap.ldif import asLDIF
 from broker.demo.employees import BASE_DN, PEOPLE_DN, SERVICE_DN, SERVICE_PASSWORD, _hashed
 from broker.demo.employees import ldif as demo_ldif
 from broker.directory.plan import DirectoryPlan
-from broker.errors import AccountRefused, PasswordExpired, PasswordRefused, WrongPassword
+from broker.errors import (
+    AccountRefused,
+    DirectoryAway,
+    FactorMissing,
+    PasswordExpired,
+    PasswordRefused,
+    WrongPassword,
+)
 from tests.support import slapd_server
 from tests.support.slapd_server import DEFAULT_POLICY_DN, POLICIES_DN, SlapdServer
 
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from broker.directory.ldap_directory import LdapDirectory
+    from broker.directory.port import Employee
     from tests.integration.conftest import Authority
 
 PASSWORD = "the-old-password-1"
@@ -196,3 +205,59 @@ async def test_a_change_passes_the_gate_like_a_login(make: Callable[..., LdapDir
             await directory.change_password(name, PASSWORD, NEW, gate)
     assert names == ["fine", "nobody"]
     assert (await directory.login("fine", PASSWORD)).name == "fine"
+
+
+@pytest.mark.parametrize("service_may_write", [False], indirect=True)
+async def test_a_change_asks_once_between_the_old_password_and_the_new_one(
+    make: Callable[..., LdapDirectory],
+) -> None:
+    """With one bind in all: each uses up a grace login, and there are four."""
+    directory, asked = make(), []
+
+    async def permit(employee: Employee) -> None:
+        asked.append(employee.name)
+        if len(asked) < 4:
+            raise FactorMissing("not without a code")
+
+    with pytest.raises(WrongPassword):
+        await directory.change_password("expired.grace", "wrong", NEW, permit=permit)
+    with pytest.raises(AccountRefused):
+        await directory.change_password("fine", PASSWORD, NEW, permit=permit)
+    assert asked == [], "of neither anything is asked"
+    for _ in range(3):
+        with pytest.raises(FactorMissing):
+            await directory.change_password("expired.grace", PASSWORD, NEW, permit=permit)
+    await directory.change_password("expired.grace", PASSWORD, NEW, permit=permit)
+    assert asked == ["expired.grace"] * 4
+    assert (await directory.login("expired.grace", NEW)).name == "expired.grace"
+
+
+async def test_nor_is_one_that_opens_nothing_changed_without_asking(
+    make: Callable[..., LdapDirectory], service_may_write: bool
+) -> None:
+    directory = make()
+
+    async def never(_: Employee) -> None:
+        raise FactorMissing("not without a code")
+
+    with pytest.raises(FactorMissing):
+        await directory.change_password("expired", PASSWORD, NEW, permit=never)
+    with pytest.raises(PasswordExpired):
+        await directory.login("expired", PASSWORD)
+
+
+@pytest.mark.parametrize("service_may_write", [False], indirect=True)
+async def test_who_is_asked_for_long_holds_nothing_beyond_the_deadline(
+    make: Callable[..., LdapDirectory],
+) -> None:
+    directory = make(deadline=1.0, threads=1)
+    answer = asyncio.Event()
+
+    async def silent(_: Employee) -> None:
+        await answer.wait()
+
+    with pytest.raises(DirectoryAway):
+        await directory.change_password("must.change", PASSWORD, NEW, permit=silent)
+    answer.set()
+    with pytest.raises(PasswordExpired):
+        await directory.login("must.change", PASSWORD)
