@@ -17,7 +17,7 @@ from broker.gateway.chunks import ChunkReader
 from broker.gateway.deadlines import NEVER, NO_SLOT
 from broker.gateway.doorstep import Place, plain_address
 from broker.gateway.forwarded import is_trusted
-from broker.gateway.ground import REST
+from broker.gateway.ground import BUFFER, REST
 from broker.gateway.http1 import broken_newline
 from broker.gateway.outbox import Connection
 
@@ -34,6 +34,7 @@ HEAD, LENGTH, CHUNKED, QUIET, TUNNEL, DISCARD, CLOSED = range(7)
 PIPELINED: Final = 1
 PRESSURE: Final = 2
 EARLY: Final = 4
+UNREAD: Final = 8  # answers: the next requests wait until they are taken
 
 
 class BrowserParty(Protocol):
@@ -194,6 +195,9 @@ class BrowserConnection(Connection):
         elif self.phase == HEAD:
             rest = ground.rest if self._pending is None else ground.door.head_timeout
             ground.deadlines.watch(self, ground.clock() + rest)
+            if self._stopped & UNREAD:
+                self.let_read(UNREAD)
+                asyncio.get_running_loop().call_soon(self._go_on)
         elif self.phase == DISCARD:
             ground.deadlines.watch(self, ground.clock() + ground.door.discard_timeout)
         if self.party is not None:
@@ -450,6 +454,8 @@ class BrowserConnection(Connection):
         if self._pending is None:
             if not self._full:
                 ground.deadlines.watch(self, now + ground.rest)
+            elif self._is_piled:
+                self.stop_reading(UNREAD)
         else:
             if not self._full:
                 ground.deadlines.watch(self, now + ground.door.head_timeout)
@@ -459,10 +465,19 @@ class BrowserConnection(Connection):
         """The next of several pipelined requests."""
         if self.phase != HEAD or self._pending is None:
             return
+        if self._is_piled:
+            self.stop_reading(UNREAD)
+            return
         pending, self._pending = self._pending, None
         self._read_head(bytes(pending))
         if not self._pending_request:
             self.let_read(PIPELINED)
+
+    @property
+    def _is_piled(self) -> bool:
+        """Whether answers wait for this browser that it does not take: requests may be a tenth of
+        their size, and whoever sends them need not be logged in."""
+        return self._full and self.transport.get_write_buffer_size() >= BUFFER
 
     @property
     def _pending_request(self) -> bool:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
+from broker.gateway.ground import BUFFER
 from broker.gateway.plan import DoorPlan
-from tests.journeys.test_slow_tunnels import End, Tunnels, tunnels, until
+from tests.journeys.test_slow_tunnels import TINY, End, Tunnels, tiny, tunnels, until
 from tests.support.stage import PATIENCE, boottime, get, ok
 
 if TYPE_CHECKING:
@@ -27,6 +29,18 @@ async def stage(door: DoorPlan) -> AsyncIterator[Tunnels]:
         made.stage.door = door
         made.stage.gateway.replace(made.stage.plan())
         yield made
+
+
+async def stranger(made: Tunnels) -> End:
+    """Connected, and with small buffers in between."""
+    browser = End(tiny(), "stranger")
+    made.ends.append(browser)
+    address = ("127.0.0.1", made.stage.port)
+    await asyncio.get_running_loop().sock_connect(browser.sock, address)
+    await until(lambda: bool(made.gates))
+    sock = made.gates[0].transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, TINY)
+    return browser
 
 
 async def unread(made: Tunnels, request: bytes) -> tuple[End, End]:
@@ -89,3 +103,35 @@ async def test_a_connection_is_looked_at_until_it_is_gone() -> None:
         gate.resume_writing()
         gate.expire(gate.due)
         await until(lambda: not made.stage.gateway._browsers)
+
+
+async def test_what_is_answered_to_a_stranger_who_reads_nothing_does_not_pile_up() -> None:
+    """A small request costs a larger answer: with thousands in a row, one connection would fill a
+    worker's memory. They wait, and are all answered to who reads at last."""
+    many, request = 3000, get("/")
+    async with stage(DoorPlan()) as made:
+        browser = await stranger(made)
+        browser.speaking = asyncio.ensure_future(browser.send(request * many))
+        await until(lambda: max(made.waiting) >= BUFFER)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+            assert max(made.waiting) <= 2 * BUFFER
+        assert not made.gates[0].transport.is_reading()
+        async with asyncio.timeout(PATIENCE):
+            while browser.heard.count(b"HTTP/1.1 401 ") < many and await browser.hear():
+                pass
+        assert browser.heard.count(b"HTTP/1.1 401 ") == many
+
+
+async def test_who_reads_again_is_answered_what_came_in_a_read_of_its_own() -> None:
+    async with stage(DoorPlan()) as made:
+        browser = await stranger(made)
+        sent = 0
+        while max(made.waiting) < BUFFER:
+            await browser.send(get("/"))
+            sent += 1
+            await asyncio.sleep(0)
+        await browser.send(get("/last"))
+        async with asyncio.timeout(PATIENCE):
+            while browser.heard.count(b"HTTP/1.1 401 ") <= sent:
+                assert await browser.hear()
