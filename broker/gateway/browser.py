@@ -59,7 +59,7 @@ class BrowserParty(Protocol):
     def browser_late(self, now: float) -> None: ...
 
     def half_closed(self) -> bool:
-        """The browser has ended its side. True to go on with the answer"""
+        """The browser has ended its side. True to go on with the answer."""
         ...
 
     @property
@@ -111,7 +111,7 @@ class BrowserConnection(Connection):
         self._early = False
         self._stopped = 0
         self._tls = False
-        self._full = False  # its deadline is then the stall deadline, whatever begins meanwhile
+        self._full = False
         self._left = 0
         self._chunks: ChunkReader | None = None
         self._taken = 0
@@ -232,7 +232,7 @@ class BrowserConnection(Connection):
         if known is not None and data.endswith(known.tail):
             again = self.ground.reader.again(data, known)
             if again is not None and not known.framed:
-                if not self._full:
+                if not self._full:  # ``_watch``, where every request passes
                     self.due = NEVER
                 self._early = False
                 self.phase = QUIET
@@ -253,8 +253,7 @@ class BrowserConnection(Connection):
             self.refuse(error, data)
             return
         self._early = False
-        if not self._full:
-            self.due = NEVER
+        self._watch(NEVER)
         rest = data[end + 4 :]
         self._fields = fields = head.fields
         if not fields.length and not fields.chunked:
@@ -365,8 +364,7 @@ class BrowserConnection(Connection):
         now = self.ground.clock()
         self._taken = 0
         self._taking_since = now
-        if not self._full:
-            self.ground.deadlines.watch(self, now + self.ground.door.head_timeout)
+        self._watch(now + self.ground.door.head_timeout)
         if fields.chunked:
             self.phase = CHUNKED
             self._chunks = ChunkReader()
@@ -378,10 +376,15 @@ class BrowserConnection(Connection):
     def _end_body(self, rest: bytes) -> None:
         self.phase = QUIET
         self._chunks = None
-        if not self._full:
-            self.due = NEVER
+        self._watch(NEVER)
         if rest:
             self._stash(rest)
+
+    def _watch(self, due: float) -> None:
+        """The deadline of what begins now; a browser that does not take what it was sent keeps its
+        stall deadline, whatever begins meanwhile."""
+        if not self._full:
+            self.ground.deadlines.watch(self, due)
 
     def _give(self, piece: bytes, *, last: bool) -> None:
         if self.party is not None:
@@ -457,8 +460,7 @@ class BrowserConnection(Connection):
             elif self._is_piled:
                 self.stop_reading(UNREAD)
         else:
-            if not self._full:
-                ground.deadlines.watch(self, now + ground.door.head_timeout)
+            self._watch(now + ground.door.head_timeout)
             asyncio.get_running_loop().call_soon(self._go_on)
 
     def _go_on(self) -> None:

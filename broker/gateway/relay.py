@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from broker.errors import ProtocolViolation
-from broker.gateway import answers
+from broker.gateway import answers, onward
 from broker.gateway.browser import EARLY, PRESSURE
 from broker.gateway.chunks import LAST_CHUNK, ChunkReader, chunk
-from broker.gateway.http1 import Fields, RequestHead, ResponseHead, broken_newline
+from broker.gateway.http1 import RequestHead, ResponseHead, broken_newline
 from broker.gateway.identify import is_navigation
 from broker.gateway.outbox import LARGE
 
@@ -46,7 +46,6 @@ IDEMPOTENT: Final = frozenset(
 MOST_REPEATED: Final = 64 * 1024  # bytes of a request's body that are kept for a second attempt
 MOST_SILENCE: Final = 5.0  # seconds an answer may pause whose browser has perhaps left
 LONGEST_RESPONSE_HEAD: Final = 64 * 1024
-NOT_FOR_PAGES: Final = (b"content-", b"if-", b"range:", b"origin:")
 
 
 class Exchange:
@@ -121,7 +120,7 @@ class Exchange:
         self.connection = connection
         connection.party = self
         self.routed_at = now
-        data = self._request_head(now)
+        data = onward.head(self, now)
         held = self.held
         if held is not None:
             self.held = None
@@ -138,64 +137,6 @@ class Exchange:
         connection.write(data)
         if held is not None:
             self.browser.let_read(EARLY)
-
-    def _request_head(self, now: float) -> bytes:
-        """Rebuilt: our request line, Host and framing; what goes on as it came; identity *last*."""
-        head, host, pool, trace = self.head, self.host, self.pool, self.trace
-        assert host is not None
-        assert pool is not None
-        assert trace is not None
-        parts = [self.method, b" ", self.target, b" HTTP/1.1\r\nHost: ", host.authority, b"\r\n"]
-        if pool.portal:
-            parts.append(self._for_portal(head.fields))
-        else:
-            parts.append(head.fields.passed or for_application(head.fields))
-        if head.fields.framed and self.body_wanted:
-            self._framing(head.fields, parts)
-        if head.upgrade is not None:
-            parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
-        if head.fields.tracestate is not None and not trace.made:
-            parts += (b"\r\n".join(head.fields.tracestate), b"\r\n")
-        if pool.via is not None:
-            parts.append(pool.via[head.fields.minor])
-        if pool.forwarded:
-            parts += (b"Forwarded: for=", forwarded_node(self.browser.address), host.reached)
-        session = self.session
-        parts += (
-            self.browser.forwarded,
-            host.forwarded,
-            b"X-Request-Id: ",
-            trace.request_id.encode("ascii"),
-            b"\r\ntraceparent: ",
-            trace.traceparent,
-        )
-        if pool.portal or session is None:
-            assertion = self.journey.portal_assertion(self)
-            parts += (b"\r\nX-Broker-Assertion: ", assertion, b"\r\n\r\n")
-        else:
-            assertion = self.journey.sessions.assertion(session, pool.name, now)
-            parts += (
-                b"\r\n", session.headers, b"X-Broker-Assertion: ", assertion, b"\r\n\r\n",
-            )  # fmt: skip
-        return b"".join(parts)
-
-    def _for_portal(self, fields: Fields) -> bytes:
-        """What goes on to the portal of the browser's own fields."""
-        lines = fields.lines
-        if self.page:
-            lines = [line for line in lines if not line.lower().startswith(NOT_FOR_PAGES)]
-        if self.cookies is not None and self.cookies.portal:
-            lines = [*lines, b"Cookie: " + self.cookies.portal]
-        return b"".join([line + b"\r\n" for line in lines])
-
-    def _framing(self, fields: Fields, parts: list[bytes]) -> None:
-        """Our framing of the request's body, and the wish to be told whether it is wanted."""
-        if fields.length is not None:
-            parts.append(b"Content-Length: %d\r\n" % fields.length)
-        elif fields.chunked:
-            parts.append(b"Transfer-Encoding: chunked\r\n")
-        if fields.expects and not self.body_done:
-            parts.append(b"Expect: 100-continue\r\n")
 
     def body(self, piece: bytes, last: bool) -> None:
         """Decoded bytes of the request's body; ``last`` when it is complete."""
@@ -715,23 +656,3 @@ class Exchange:
             (identified - began, admitted - identified, routed - admitted, now - routed),
             outcome,
         )
-
-
-def forwarded_node(address: str) -> bytes:
-    """A client's address as Forwarded writes it (RFC 7239 section 6); empty: it came over a Unix
-    socket and has none."""
-    if not address:
-        return b"unknown"
-    if ":" in address:
-        return b'"[%b]"' % address.encode("ascii")
-    return address.encode("ascii")
-
-
-def for_application(fields: Fields) -> bytes:
-    """What goes on to an application of the browser's own fields: all but our cookies. Made once
-    for the same fields."""
-    lines = fields.lines
-    if fields.split is not None and fields.split.others:
-        lines = [*lines, b"Cookie: " + fields.split.others]
-    fields.passed = passed = b"".join([line + b"\r\n" for line in lines])
-    return passed

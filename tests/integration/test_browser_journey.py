@@ -6,31 +6,20 @@ import asyncio
 import hashlib
 import os
 import re
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.async_api import Error, async_playwright, expect
+from playwright.async_api import Error, expect
 
+from tests.support.chromium import chromium_started
 from tests.support.running_demo import RunningDemo, running_demo
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from playwright.async_api import Page
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +33,9 @@ def demo() -> Iterator[RunningDemo]:
 
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
-    """Debian's chromium; it resolves ``*.localhost`` itself. Without it: fail in CI, else skip."""
-    if CHROMIUM is None:
-        assert not os.environ.get("CI"), "chromium is not installed"
-        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    async with chromium_started() as browser:
         context = await browser.new_context(ignore_https_errors=True, locale="en-GB")
         yield await context.new_page()
-        await browser.close()
 
 
 async def test_a_sales_employee_s_day(demo: RunningDemo, page: Page) -> None:
@@ -198,11 +181,7 @@ async def test_a_password_that_has_expired_is_changed_from_home(
 
 async def test_a_certificate_of_nobody_is_refused_by_a_careful_browser(demo: RunningDemo) -> None:
     """The demo does not weaken anything: without its CA the browser warns."""
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    async with chromium_started() as browser:
         page = await browser.new_page()
         with pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"):
             await page.goto(demo.known["home"])
-        await browser.close()

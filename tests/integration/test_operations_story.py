@@ -95,8 +95,10 @@ class Watch:
 
     @property
     def ramp(self) -> dict[str, Any]:
+        """As last seen; before the raise was: nothing yet."""
         raises = self.capacity.get("raises", {})
-        found: dict[str, Any] = raises["site"]["ramp"] if "site" in raises else {"state": "none"}
+        nothing = {"state": "none", "step": 0, "scale": 1.0}
+        found: dict[str, Any] = raises["site"]["ramp"] if "site" in raises else nothing
         return found
 
     async def actions(self) -> list[str]:

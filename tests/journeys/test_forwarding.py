@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from broker.gateway.relay import forwarded_node
+from broker.gateway.onward import forwarded_node
 from tests.support.stage import Stage, get, ok
 
 

@@ -8,19 +8,18 @@ For what must hold on all of them (no barriers, no page that sticks out) and for
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyotp
-from playwright.async_api import async_playwright
 
 from broker.errors import AccountRefused, Busy, DirectoryAway, PasswordExpired, TooManyGuesses
 from broker.gateway.answers import NO_SERVER, Answers
 from broker.ledger.port import SyncReport
 from broker.policy.second_factor import FactorRules
+from tests.support.chromium import chromium_started
 from tests.support.phone import set_up
 from tests.support.portal_ledger import PortalLedger
 from tests.support.portal_site import PASSWORD, Browser, PortalSite
@@ -31,16 +30,6 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Page
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0) AppleWebKit/605.1.15 Version/18.0 Safari/604.1"
 WORK = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/120.0 Safari/537.36 Edg/120.0"
 
@@ -291,8 +280,7 @@ PAGES: dict[str, Callable[[Scene], Awaitable[None]]] = {
 
 async def shoot(folder: Path, wanted: list[str]) -> None:
     """Screenshots of all pages, or of those named."""
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    async with chromium_started() as chromium:
         for name, bring in PAGES.items():
             if wanted and name not in wanted:
                 continue
@@ -311,7 +299,6 @@ async def shoot(folder: Path, wanted: list[str]) -> None:
                             path=folder / f"{name}-{kind}-{scheme}.png", full_page=True
                         )
                 await context.close()
-        await chromium.close()
 
 
 if __name__ == "__main__":

@@ -3,17 +3,16 @@ browser's business, and once it was not what we had thought."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from typing import TYPE_CHECKING, cast
 
 import pytest
 from aiohttp.test_utils import TestServer
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 
 from broker.admin.app import make_app
 from broker.admin.plan import AdminPlan, allowed_hosts
 from broker.telemetry.control import ControlClient
+from tests.support.chromium import chromium_started
 from tests.unit.admin.fakes import LIMITS, FakeLedger
 
 if TYPE_CHECKING:
@@ -24,21 +23,13 @@ if TYPE_CHECKING:
 
     from broker.ledger.port import Ledger
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 TOKEN = "a-token-of-the-tests"
 
 
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
-    if CHROMIUM is None:
-        assert not os.environ.get("CI"), "chromium is not installed"
-        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
+    async with chromium_started() as browser:
         yield await browser.new_page()
-        await browser.close()
 
 
 @pytest.fixture

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import shutil
 from typing import TYPE_CHECKING, Any, Literal
 
 import aiohttp
 import pytest
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 
 from tests.support.axe import barriers
+from tests.support.chromium import chromium_started
 from tests.support.running_demo import RunningDemo, running_demo
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
 
 pytestmark = pytest.mark.timeout(300)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +30,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
 
 @pytest.fixture
 async def chromium() -> AsyncIterator[Browser]:
-    if CHROMIUM is None:
-        assert not os.environ.get("CI"), "chromium is not installed"
-        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
+    async with chromium_started() as browser:
         yield browser
-        await browser.close()
 
 
 async def ask(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 
 from loadtest.report.model import Chart, LimitUse, Mark, Objective, Run, Series
 from loadtest.report.writing import write
+from tests.support.chromium import chromium_started
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,20 +17,11 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser, Error, Page, Request
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    if CHROMIUM is None:
-        assert not os.environ.get("CI"), "chromium is not installed"
-        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
-    async with async_playwright() as playwright:
-        found = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
+    async with chromium_started() as found:
         yield found
-        await found.close()
 
 
 @pytest.fixture

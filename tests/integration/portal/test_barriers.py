@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright
 
 from tests.support.axe import barriers
-from tests.support.portal_pages import ARGUMENTS, CHROMIUM, PAGES, PLAN, Scene
+from tests.support.chromium import chromium_started
+from tests.support.portal_pages import PAGES, PLAN, Scene
 from tests.support.portal_site import PortalSite
 from tests.support.portal_tls import free_socket, on_tls
 
@@ -46,10 +46,8 @@ REACHABLE = "a[href], button, input:not([type=hidden]), select, textarea, summar
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def chromium() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    async with chromium_started() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -5,14 +5,14 @@ Chromium, over TLS, at phone and desktop width, light and dark.
 
 from __future__ import annotations
 
-import shutil
 from itertools import cycle
 from typing import TYPE_CHECKING, Literal
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 
+from tests.support.chromium import chromium_started
 from tests.support.portal_site import PASSWORD, PortalSite
 from tests.support.portal_tls import free_socket, on_tls
 
@@ -22,17 +22,6 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
 
     from tests.support.portal_ledger import PortalLedger
-
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # one Chromium for all
@@ -48,10 +37,8 @@ async def site(ledger: PortalLedger) -> AsyncIterator[PortalSite]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def chromium() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    async with chromium_started() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -16,11 +16,11 @@ from urllib.parse import unquote
 import pyotp
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 
 from broker.ledger.port import AuditEntry
 from broker.policy.second_factor import FactorRules
-from tests.integration.portal.test_real_browser import ARGUMENTS, CHROMIUM
+from tests.support.chromium import chromium_started
 from tests.support.portal_ledger import PortalLedger
 from tests.support.portal_site import PASSWORD, PortalSite
 from tests.support.portal_tls import free_socket, on_tls
@@ -40,10 +40,8 @@ SHOTS = os.environ.get("BROKER_SHOTS")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def chromium() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    async with chromium_started() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

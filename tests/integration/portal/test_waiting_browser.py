@@ -3,15 +3,15 @@ itself, and a page that was asleep for ten minutes (of ledger time) finds its pl
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 
 from broker.portal.durations import span
-from tests.integration.portal.test_real_browser import ARGUMENTS, log_in
+from tests.integration.portal.test_real_browser import log_in
+from tests.support.chromium import chromium_started
 from tests.support.waiting_site import WaitingSite
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from tests.support.portal_ledger import PortalLedger
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 WAKES_WITHIN = 20_000  # ms: a few polls of somebody who is near
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -38,10 +37,8 @@ async def site(ledger: PortalLedger) -> AsyncIterator[WaitingSite]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def chromium() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    async with chromium_started() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -223,10 +223,8 @@ async def test_after_lost_memory_a_worker_writes_the_queue_back(room: Room) -> N
     ]  # fmt: skip
 
 
-async def test_a_new_worker_puts_back_the_ticket_that_the_browser_shows(room: Room) -> None:
-    """Worker and memory both lost: only the browser still knows."""
-    session = await room.log_in("anna")
-    cookie = value(await room.worker.claims.claim(session))
+async def forgotten(room: Room) -> tuple[Worker, Session]:
+    """The memory is lost, and another worker has met a newcomer, who is the first now."""
     room.world.ledger.lose_memory()
     await room.world.ledger.publish(document(seats=1), if_match=0, first_start=True)
     other = Worker(room.world.ledger, room.world, "two")
@@ -234,6 +232,14 @@ async def test_a_new_worker_puts_back_the_ticket_that_the_browser_shows(room: Ro
     await room.world.ledger.admit("boss", "sales")
     newcomer = await room.log_in("zoe", other)
     assert (await other.claims.claim(newcomer)).position == 1
+    return other, newcomer
+
+
+async def test_a_new_worker_puts_back_the_ticket_that_the_browser_shows(room: Room) -> None:
+    """Worker and memory both lost: only the browser still knows."""
+    session = await room.log_in("anna")
+    cookie = value(await room.worker.claims.claim(session))
+    other, newcomer = await forgotten(room)
     there = await room.log_in("anna", other)
     told = await other.claims.claim(there, cookie)
     assert (told.state, told.position) == ("waiting", 1)
@@ -250,13 +256,7 @@ async def test_a_worker_that_has_not_heard_of_the_lost_memory_keeps_the_old_plac
     """The ledger gives a number of the new epoch; the browser still holds the better one."""
     session = await room.log_in("anna")
     cookie = value(await room.worker.claims.claim(session))
-    room.world.ledger.lose_memory()
-    await room.world.ledger.publish(document(seats=1), if_match=0, first_start=True)
-    other = Worker(room.world.ledger, room.world, "two")
-    await other.settle()
-    await room.world.ledger.admit("boss", "sales")
-    newcomer = await room.log_in("zoe", other)
-    assert (await other.claims.claim(newcomer)).position == 1
+    await forgotten(room)
     told = await room.worker.claims.claim(session, cookie)
     assert (told.state, told.cookie) == ("learning", None)
     await room.worker.settle()
