@@ -139,7 +139,7 @@ def seat(
         admitted = [each for each, limit in limits.populations.items() if limit.admitted]
         who = ", ".join(admitted) or "nobody"
         return Finding(
-            "seat", False, f"{name or 'no population'} is not admitted; {who} is at present"
+            "seat", False, f"{name or 'no population'} is not admitted; open at present to: {who}"
         )
     if standing.standing == "waiting":
         return Finding("seat", False, f"none yet: number {standing.position} of {queue} who wait")

@@ -104,8 +104,8 @@ def test_sessions() -> None:
         (seat(Seat("called", "sales")), True, "is called"),
         (seat(Seat("learning")), False, "lost its memory"),
         (seat(Seat("waiting", "sales", 3), queue=7), False, "none yet: number 3 of 7 who wait"),
-        (seat(Seat("not_admitted", "everyone")), False, "managers, sales is at present"),
-        (seat(Seat("gone"), "everyone"), False, "everyone is not admitted; managers, sales is"),
+        (seat(Seat("not_admitted", "everyone")), False, "open at present to: managers, sales"),
+        (seat(Seat("gone"), "everyone"), False, "everyone is not admitted; open at present to: managers"),
         (seat(Seat("gone"), ""), False, "no population is not admitted"),
         (seat(Seat("gone")), True, "one is free: the next click takes it"),
         (seat(Seat("gone"), queue=2), False, "2 wait already and come first"),
@@ -126,7 +126,7 @@ def test_nobody_is_admitted_at_all() -> None:
         populations={n: replace(p, admitted=False) for n, p in LIMITS.populations.items()},
     )
     found = explaining.seat(closed, NOTHING, Seat("gone"), "sales", 0)
-    assert found.text == "sales is not admitted; nobody is at present"
+    assert found.text == "sales is not admitted; open at present to: nobody"
 
 
 def test_address() -> None:
