@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
-from broker.cli.forecast_drawn import forecast
+from broker.cli.forecast_drawn import duration, forecast
 from broker.cli.output import table
 
 Json = dict[str, Any]
@@ -108,7 +108,7 @@ def ramps(raises: Json) -> str:
 def _way(scope: str, change: Json) -> str:
     ramp = change["ramp"]
     steps = " ".join(f"{scale:.3g}x" for scale in ramp["steps"])
-    finish = f"{ramp['finish_seconds'] / 60:.3g} min"
+    finish = duration(ramp["finish_seconds"])
     return (
         f"Steps of {_scope(scope)}: {steps}; one each {ramp['pace_seconds']:g} s, so the last "
         f"in {finish} if every step proves itself."

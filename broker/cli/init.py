@@ -69,19 +69,21 @@ def _answers(given: Mapping[str, Any]) -> dict[str, Any]:
         if answers[name] is None:
             answers[name] = _ask(name, question, default, **how)
 
-    ask("home", "Host where employees log in (home), like https://home.example.com")
+    ask("home", "Host where employees log in (home), like https://home.example.com",
+        value_proc=_origin)  # fmt: skip
     if not answers["applications"]:
         answers["applications"] = _applications()
     ask("seats", "Employees who may work at the same time", 100, type=click.IntRange(min=1))
     ask("connections", "Exchanges in flight to all servers at most", answers["seats"],
         type=click.IntRange(min=1))  # fmt: skip
     ask("certificate", "Certificate file of the public listener (empty: clear text on loopback, "
-        "behind a proxy of yours)", "")  # fmt: skip
+        "behind a proxy of yours)", "", value_proc=_file)  # fmt: skip
     if answers["certificate"]:
-        ask("key", "Its key file")
+        ask("key", "Its key file", value_proc=_file)
     ask("kind", "What is the directory?", "openldap", type=click.Choice(_KINDS))
     ask("directory", "Its servers, like ldaps://ldap1.example.com (several: with spaces)")
-    ask("ca", "PEM file of the authorities of its certificates (empty: the system's)", "")
+    ask("ca", "PEM file of the authorities of its certificates (empty: the system's)", "",
+        value_proc=_file)  # fmt: skip
     ask("base", "Where employees are searched, like ou=people,dc=example,dc=com")
     ask("bind_dn", "Service account that searches (its DN; empty: anonymous)", "")
     if answers["bind_dn"]:
@@ -98,11 +100,40 @@ def _applications() -> tuple[str, ...]:
         default = None
         if found:
             question, default = "Another application (empty: no more)", ""
-        origin = _ask("applications", question, default)
+        origin = _ask("applications", question, default, value_proc=_origin)
         if not origin:
             return tuple(found)
-        servers = _ask("applications", "Its servers, like http://10.0.0.5:8080 (several: spaces)")
+        servers = _ask(
+            "applications", "Its servers, like http://10.0.0.5:8080 (several: spaces)",
+            value_proc=_servers,
+        )  # fmt: skip
         found.append(f"{origin} {servers}")
+
+
+def _origin(given: str) -> str:
+    from broker.settings.scalars import origin
+
+    return _taken(origin, given) if given else ""
+
+
+def _servers(given: str) -> str:
+    from broker.settings.scalars import server
+
+    return " ".join(_taken(server, each) for each in given.split())
+
+
+def _taken(rule: Callable[[str], str], given: str) -> str:
+    """What is typed wrong is asked again at once, not named when all the rest is answered."""
+    try:
+        return rule(given)
+    except ValueError as error:
+        raise click.UsageError(f"{given} {error}.") from None
+
+
+def _file(given: str) -> str:
+    if given and not Path(given).is_file():
+        raise click.UsageError(f"{given} is not there, or is no file.")
+    return given
 
 
 def _ask(name: str, question: str, default: object = None, **how: object) -> object:

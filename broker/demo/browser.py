@@ -103,5 +103,7 @@ class Browser:
             if answer.status == 200:
                 found: dict[str, Any] = await answer.json()
                 return found
+            if answer.status == 401:
+                return {"state": "gone"}
             wait = answer.headers.get("Retry-After", "")
             return {"poll_seconds": float(wait) if wait.isdigit() else 3.0}

@@ -25,7 +25,6 @@ NAVIGATION = {
     "Sec-Fetch-Site": "none",
     "Upgrade-Insecure-Requests": "1",
 }
-_OUTCOMES: dict[int, Outcome] = {503: "waiting", 403: "refused"}
 _INPUT = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
 _FORM = re.compile(r'<form method="post" action="([^"]*)"')
 _POLL = re.compile(r'<div id="wait" data-poll="(\d+)"')
@@ -49,7 +48,9 @@ class Page:
     def outcome(self) -> Outcome:
         if self.status == 200:
             return "login" if self.asks_for_login else "seated"
-        return _OUTCOMES.get(self.status, "failed")
+        if self.status == 503 and _POLL.search(self.text):
+            return "waiting"
+        return "refused" if self.status == 403 else "failed"
 
     def poll_seconds(self) -> float | None:
         """When a waiting page asks to be asked again; else what Retry-After said."""

@@ -138,9 +138,8 @@ def seat(
     if own is None or not own.admitted:
         admitted = [each for each, limit in limits.populations.items() if limit.admitted]
         who = ", ".join(admitted) or "nobody"
-        return Finding(
-            "seat", False, f"{name or 'no population'} is not admitted; {who} is at present"
-        )
+        standing_now = f"{name} is not admitted" if name else "none, without a population"
+        return Finding("seat", False, f"{standing_now}; open at present to: {who}")
     if standing.standing == "waiting":
         return Finding("seat", False, f"none yet: number {standing.position} of {queue} who wait")
     lacking = shortage(limits, counted.seats, name)
@@ -175,7 +174,7 @@ def servers(seen: Sequence[ServerState]) -> Finding:
 
 
 def quotas(limits: LimitsDocument, counted: Counted, pool: str, name: str) -> Iterator[Finding]:
-    """Connections at the three levels: cell, pool, site."""
+    """Connections at the three levels: cell, pool, site; without a population, at two."""
     whole = limits.pools.get(pool)
     if whole is None:
         yield Finding("quota", False, f"the limits in force know no pool {pool}")
@@ -187,7 +186,7 @@ def quotas(limits: LimitsDocument, counted: Counted, pool: str, name: str) -> It
         (f"pool {pool}", of_pool, whole.connections.limit),
         ("the site", sum(counted.used.values()), limits.connections_limit),
     ]
-    for what, used, limit in levels:
+    for what, used, limit in levels if name else levels[1:]:
         text = f"{what}: {used} of {limit} connections in use"
         if used >= limit:
             text += "; a request waits for one to come back, then gets 503"

@@ -91,13 +91,13 @@ def _network(value: str) -> str:
     return value
 
 
-def _origin(value: str) -> str:
+def origin(value: str) -> str:
     if not _ORIGIN.fullmatch(value):
         raise ValueError("should be an origin like https://feed.example.com, lower case, no path")
     return value
 
 
-def _server(value: str) -> str:
+def server(value: str) -> str:
     match = _SERVER.fullmatch(value)
     if match is None or int(match["port"] or 0) > 65_535:
         raise ValueError(
@@ -192,8 +192,8 @@ Factor = Annotated[float, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 Address = Annotated[str, AfterValidator(_address)]
 Network = Annotated[str, AfterValidator(_network)]
-Origin = Annotated[str, AfterValidator(_origin)]
-Server = Annotated[str, AfterValidator(_server)]
+Origin = Annotated[str, AfterValidator(origin)]
+Server = Annotated[str, AfterValidator(server)]
 AnchoredPath = Annotated[Path, AfterValidator(_anchored)]
 Picture = Annotated[Path, AfterValidator(_picture)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]

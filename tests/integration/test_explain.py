@@ -89,7 +89,7 @@ async def test_why_each_of_them_gets_in_or_not(demo: RunningDemo) -> None:
         assert "site: 0 of" in words
 
         told = await explained(demo, outside, feed)
-        assert "everyone is not admitted; managers, sales is at present" in told["why"]
+        assert "everyone is not admitted; open at present to: managers, sales" in told["why"]
         asked = demo.person("second_factor")
         told = await explained(demo, asked, feed)
         assert factor(told) == "needed; none yet: the login leads to setting one up"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -73,7 +74,10 @@ class RunningDemo:
     async def enter(self, browser: Browser, person: str) -> Page:
         """Log in and, should the broker be out of breath on a busy machine, wait for the seat as
         its page asks."""
-        page = await browser.log_in(person, self.known["password"])
+        while (page := await browser.log_in(person, self.known["password"])).status == 503:
+            if page.outcome == "waiting":
+                break
+            await asyncio.sleep(page.retry_after or 1.0)
         return await browser.wait_for_a_seat() if page.outcome == "waiting" else page
 
     async def oracle(

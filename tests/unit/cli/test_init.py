@@ -140,18 +140,21 @@ def test_without_a_terminal_the_missing_option_is_named(
 
 
 def test_a_conversation(here: Path) -> None:
-    """At a terminal; the password is not shown."""
+    """At a terminal; the password is not shown, and what is typed wrong is asked again at once."""
     conversation = [
-        ("home.example.com", "https://home.example.com"),
+        ("home.example.com", "home"),
+        ("home should be an origin", "https://home.example.com"),
         ("Application", "https://wiki.example.com"),
-        ("servers", "http://10.0.0.5:8080"),
+        ("servers", "sixty"),
+        ("sixty should be a server", "http://10.0.0.5:8080"),
         ("Another", ""),
         ("same time", ""),
         ("in flight", ""),
         ("Certificate", ""),
         ("directory?", "openldap"),
         ("Its servers", "ldaps://one.example.com"),
-        ("authorities", ""),
+        ("authorities", "/not/there.pem"),
+        ("/not/there.pem is not there", ""),
         ("searched", "ou=people,dc=example,dc=com"),
         ("Service account", "cn=broker,dc=example,dc=com"),
         ("password", "of the service"),

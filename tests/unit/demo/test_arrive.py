@@ -65,6 +65,19 @@ async def test_a_server_that_fails_is_asked_until_it_answers(
     assert crowd.now["failed"] == 0
 
 
+async def test_a_page_of_trouble_is_asked_again_and_is_no_waiting_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While Redis is away a first visit gets 503 before the login: nothing says there when it is
+    one's turn."""
+    monkeypatch.setattr(arrive, "LONGEST_PAUSE", 0.001)
+    browser = Failing(*[Page(HOME, 503, "Not possible at the moment", 7.0)] * 3)
+    crowd = await work(browser)
+    assert browser.entered.is_set()
+    assert crowd.errors == {f"{HOME} answered 503": 3}
+    assert Page(HOME, 503, '<div id="wait" data-poll="2"').outcome == "waiting"
+
+
 async def test_who_may_not_log_in_gives_up() -> None:
     crowd = await work(Failing(Page(HOME, 200, FORM)))
     assert crowd.now["failed"] == 1

@@ -153,4 +153,4 @@ def test_a_page_is_read_as_a_browser_reads_it() -> None:
     ]
     assert Page("", 200, '<input name="password">').outcome == "login"
     outcomes = [Page("", status, "").outcome for status in (200, 503, 403, 401, 500)]
-    assert outcomes == ["seated", "waiting", "refused", "failed", "failed"]
+    assert outcomes == ["seated", "failed", "refused", "failed", "failed"]

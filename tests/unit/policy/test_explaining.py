@@ -104,9 +104,9 @@ def test_sessions() -> None:
         (seat(Seat("called", "sales")), True, "is called"),
         (seat(Seat("learning")), False, "lost its memory"),
         (seat(Seat("waiting", "sales", 3), queue=7), False, "none yet: number 3 of 7 who wait"),
-        (seat(Seat("not_admitted", "everyone")), False, "managers, sales is at present"),
-        (seat(Seat("gone"), "everyone"), False, "everyone is not admitted; managers, sales is"),
-        (seat(Seat("gone"), ""), False, "no population is not admitted"),
+        (seat(Seat("not_admitted", "everyone")), False, "open at present to: managers, sales"),
+        (seat(Seat("gone"), "everyone"), False, "everyone is not admitted; open at present"),
+        (seat(Seat("gone"), ""), False, "none, without a population; open at present to"),
         (seat(Seat("gone")), True, "one is free: the next click takes it"),
         (seat(Seat("gone"), queue=2), False, "2 wait already and come first"),
         (seat(Seat("gone"), held=10), False, "none is free for sales: 1 must come back first"),
@@ -126,7 +126,7 @@ def test_nobody_is_admitted_at_all() -> None:
         populations={n: replace(p, admitted=False) for n, p in LIMITS.populations.items()},
     )
     found = explaining.seat(closed, NOTHING, Seat("gone"), "sales", 0)
-    assert found.text == "sales is not admitted; nobody is at present"
+    assert found.text == "sales is not admitted; open at present to: nobody"
 
 
 def test_address() -> None:
@@ -165,6 +165,7 @@ def test_quotas_at_three_levels() -> None:
     assert unknown.passes is False
     nobody, *_ = explaining.quotas(LIMITS, less, "feed", "gone")
     assert (nobody.passes, "0 of 0" in nobody.text) == (False, True)
+    assert [each.passes for each in explaining.quotas(LIMITS, less, "feed", "")] == [True] * 2
 
 
 def test_the_first_that_does_not_pass_is_the_reason() -> None:
