@@ -285,8 +285,7 @@ class BrowserConnection(Connection):
             self.refuse(error, data)
             return
         if self._pending is None:
-            if not self._full:
-                self.ground.deadlines.watch(self, self.ground.clock() + door.head_timeout)
+            self._watch(self.ground.clock() + door.head_timeout)
             self._pending = bytearray(data)
 
     def refuse(self, error: ProtocolViolation, data: bytes | bytearray) -> None:
@@ -496,9 +495,7 @@ class BrowserConnection(Connection):
         self._pending = None
         self.let_read(PIPELINED | PRESSURE | EARLY)
         self.flush()
-        if not self._full:
-            deadline = self.ground.clock() + self.ground.door.discard_timeout
-            self.ground.deadlines.watch(self, deadline)
+        self._watch(self.ground.clock() + self.ground.door.discard_timeout)
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
 
