@@ -25,9 +25,10 @@ GROUPS = {
     "runtime": (),
     "demo": ("runtime",),
     "capacity": ("runtime",),
+    "compile": ("runtime",),
     "load": ("runtime", "demo", "capacity"),
-    "test": ("runtime", "demo", "capacity", "load"),
-    "bench": ("runtime", "demo"),
+    "test": ("runtime", "demo", "capacity", "load", "compile"),
+    "bench": ("runtime", "demo", "compile"),
 }
 
 
@@ -43,6 +44,7 @@ def wanted(pyproject: Path) -> dict[str, list[str]]:
         "runtime": project["dependencies"] + document["build-system"]["requires"],
         "demo": project["optional-dependencies"]["demo"],
         "capacity": project["optional-dependencies"]["capacity"],
+        "compile": document["dependency-groups"]["compile"],
         "load": document["dependency-groups"]["load"],
         "test": document["dependency-groups"]["test"],
         "bench": document["dependency-groups"]["bench"],

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from broker.configuration import load
 from broker.errors import BrokerError
 from broker.supervisor.plan import ChildFds
+from broker.wiring import compiled
+from broker.wiring.processors import keep_to_share
 
 if TYPE_CHECKING:
     from broker.settings import Settings
@@ -63,9 +65,13 @@ def run_process(arguments: Sequence[str]) -> int:
         format=f"%(asctime)s {name} %(levelname)s %(message)s",
     )
     try:
+        if kind == "worker":
+            how = "compiled" if compiled.use() else "as Python: make compiled makes it cheaper"
+            logging.getLogger(__name__).info("the data path runs %s", how)
         part = _part(kind)
         birth = Birth(int(slot), incarnation, ChildFds.decode(fds), Path(configuration))
         settings = load(birth.configuration)
+        keep_to_share(kind, settings.workers)
         _run(part, settings, birth)
     except BrokerError as error:
         logging.getLogger(__name__).error("%s", error.reason)

@@ -31,6 +31,7 @@ from broker.telemetry.control import ControlServer, control_path
 from broker.telemetry.exposition import Exposition
 from broker.telemetry.loop_lag import LoopLag
 from broker.telemetry.traffic import Traffic
+from broker.wiring import compiled
 from broker.wiring.clocks import boot_time, civil_time
 from broker.wiring.gateway import PORTAL, gateway_plan, listener_certificates, listener_plan
 
@@ -220,6 +221,7 @@ class _Worker:
         statistics = self._gateway.statistics()
         return {
             "kind": "worker",
+            "compiled": compiled.is_used(),
             "slot": self._birth.slot,
             "incarnation": self._birth.incarnation,
             "draining": statistics.draining,

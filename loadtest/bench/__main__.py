@@ -16,6 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
+from broker.wiring import compiled
 from loadtest.bench import machine, report
 from loadtest.bench.case import Bench
 from loadtest.bench.cases import load
@@ -75,6 +76,7 @@ def _about() -> dict[str, str]:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": commit,
         "machine": machine.description(),
+        "data_path": "compiled" if compiled.build().exists() else "Python",
     }
 
 

@@ -6,6 +6,10 @@ import os
 import platform
 import resource
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 PROC = Path("/proc")
 
@@ -27,6 +31,17 @@ def tree(root: int) -> list[int]:
         found.append(pid)
         todo.extend(children.get(pid, ()))
     return found
+
+
+def place(pids: Iterable[int], processors: set[int]) -> None:
+    """Let these processes, with all of their threads, run there only."""
+    for pid in pids:
+        for task in (PROC / str(pid) / "task").iterdir():
+            os.sched_setaffinity(int(task.name), processors)
+
+
+def name(pid: int) -> str:
+    return (PROC / str(pid) / "comm").read_text().strip()
 
 
 def cpu_seconds(pids: list[int]) -> float:

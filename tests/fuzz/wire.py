@@ -24,7 +24,6 @@ from broker.gateway.plan import (
     ServerPlan,
 )
 from broker.gateway.server import Gateway
-from broker.gateway.upstream import ServerConnection
 from broker.site.admission import Spending
 from broker.telemetry.traffic import Traffic
 from tests.support.stage import FEED, HOME, FakeClaims, FakeSessions, Recorder
@@ -32,13 +31,13 @@ from tests.support.stage import FEED, HOME, FakeClaims, FakeSessions, Recorder
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-    from broker.gateway.upstream import Server
+    from broker.gateway.upstream import ServerConnection
 
 T = TypeVar("T")
 
 TURNS = 8
 """Turns of the loop after which everything that was to follow has followed: a journey that dials
-takes five."""
+takes six."""
 LIMITS = DoorPlan(
     head_limit=2048, header_count=24, request_line_limit=512, discard_limit=4096, keep_alive=75.0
 )
@@ -185,14 +184,16 @@ class World:
             )  # fmt: skip
         self.ground, self.journey = gateway._ground, gateway._journey
         self.pools, self.browsers = gateway._pools, gateway._browsers
-        for pool in self.pools.values():
-            setattr(pool, "dial", self._dial)  # noqa: B010  # mypy: a method of one object alone
+        loop = asyncio.get_running_loop()
+        setattr(loop, "create_connection", self._connect)  # noqa: B010  # mypy: of this loop alone
 
-    async def _dial(self, server: Server) -> ServerConnection:
-        """In place of ``Pool.dial``: a connection is a transport in memory."""
-        connection = ServerConnection(self.ground, server)
+    async def _connect(
+        self, factory: Callable[[], ServerConnection], host: str, port: int
+    ) -> tuple[None, ServerConnection]:
+        """In place of the loop's own: a connection is a transport in memory."""
+        connection = factory()
         self.dialled.append(Transport(connection))
-        return connection
+        return None, connection
 
     def browser(self) -> Transport:
         return Transport(

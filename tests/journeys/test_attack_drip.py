@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from broker.gateway import browser as browser_module
 from broker.gateway.http1 import broken_newline
 from tests.support.stage import FEED, Stage
 
-if TYPE_CHECKING:
-    import pytest
 
-
+@pytest.mark.in_place
 async def test_a_head_that_drips_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at = 0
     real = broken_newline

@@ -218,6 +218,7 @@ def close_before_flush(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ServerConnection, "write", closing)
 
 
+@pytest.mark.in_place
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
 @pytest.mark.parametrize("body", [b"", b"abc"])
 async def test_what_never_left_is_taken_elsewhere_whatever_its_method(

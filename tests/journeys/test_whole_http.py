@@ -172,6 +172,7 @@ async def test_half_closed_after_several_requests_all_are_answered() -> None:
         assert await browser.is_closed()
 
 
+@pytest.mark.in_place
 async def test_who_left_a_silent_stream_does_not_hold_it_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from broker.gateway.browser import BrowserConnection
 from broker.gateway.plan import ListenerPlan
-from broker.gateway.upstream import ServerConnection
 from broker.telemetry.access_log import AccessLog
 from loadtest.bench.case import ROUNDS, Alone, Bench, Case
 from loadtest.bench.wrk import BROWSER_HEADERS
@@ -22,9 +21,10 @@ from tests.fuzz.wire import World
 from tests.support.stage import FEED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from broker.gateway.upstream import Server
+    from broker.gateway.upstream import ServerConnection
 
 CONNECTIONS = 32
 TURNS = 400  # of each connection in a round
@@ -73,12 +73,14 @@ async def _rounds(folder: Path) -> Alone:
     world.spending.cell("feed", "everyone").cap = CONNECTIONS
     servers: list[_Transport] = []
 
-    async def dial(server: Server) -> ServerConnection:
-        connection = ServerConnection(ground, server)
+    async def connect(
+        factory: Callable[[], ServerConnection], host: str, port: int
+    ) -> tuple[None, ServerConnection]:
+        connection = factory()
         servers.append(_Transport(connection, ground.view))
-        return connection
+        return None, connection
 
-    setattr(world.pools["feed"], "dial", dial)  # noqa: B010  # of one object alone
+    setattr(asyncio.get_running_loop(), "create_connection", connect)  # noqa: B010  # this loop's
     browsers = [
         _Transport(
             BrowserConnection(ground, world.journey, ListenerPlan("public"), world.browsers),
