@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from broker.errors import ProtocolViolation
 from broker.gateway.http1 import (
     LONGEST_RECENT,
-    Fields,
     HeadReader,
     RequestHead,
     ResponseHead,
@@ -393,5 +392,6 @@ def test_counted_down_all_other_fields_are_the_same() -> None:
     counted = forwarded_once(fields, 3)
     assert (counted.lines, counted.passed) == ([b"Max-Forwards: 3", b"X: 1"], None)
     assert fields.lines == [b"Max-Forwards: 4", b"X: 1"]
-    for name in set(Fields.__slots__) - {"lines", "passed"}:
+    facts = [name for name in dir(fields) if not name.startswith("_")]
+    for name in set(facts) - {"lines", "passed", "field", "only"}:
         assert getattr(counted, name) == getattr(fields, name), name

@@ -99,7 +99,7 @@ def test_a_build_with_a_file_missing_is_none(checkout: Path, build: Path) -> Non
 def test_a_build_that_cannot_be_loaded_is_none(checkout: Path, build: Path) -> None:
     """As where the libc is older than the one it was made for."""
     (library,) = build.glob(f"{compiled.LIBRARY}.*")
-    library.write_bytes(library.read_bytes()[:1000])
+    library.write_text("made for another machine\n")
     ask = f"{ASK}; import broker.gateway.server; print(compiled.is_used())"
     assert asked(checkout, ask).split() == ["False", "False"]
 
