@@ -23,7 +23,7 @@ from mypy.version import __version__ as compiler_version
 from mypyc.build import mypycify
 from setuptools import Distribution
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import BaseError
+from setuptools.errors import BaseError, CompileError, LinkError
 
 from broker.wiring import compiled
 
@@ -65,7 +65,7 @@ def _make(work: Path, *, if_possible: bool) -> int:
     try:
         with log.open("w") as out, redirect_stdout(out):
             _compile(work, new)
-    except (SystemExit, BaseError) as error:  # how mypycify ends, and how the C compiler
+    except (SystemExit, BaseError, CompileError, LinkError) as error:  # of mypyc, and of the rest
         _say(f"{log.read_text()[-3000:]}\n{error}")
         shutil.rmtree(new, ignore_errors=True)
         return 1
