@@ -61,12 +61,12 @@ def check_request(data: bytes) -> None:
     _check_again(data, head)
     if isinstance(head, int):
         return
-    assert data.count(b"\r\n") <= 24, "more fields than may be"
-    assert len(data.partition(b"\r\n")[0]) <= 512, "a longer request line than may be"
     try:
         canonical(head.target, encoded_slash=True)
     except ProtocolViolation:
-        return  # no such target goes any further
+        return  # no such target goes any further, be there whole lines in it
+    assert data.count(b"\r\n") <= 24, "more fields than may be"
+    assert len(data.partition(b"\r\n")[0]) <= 512, "a longer request line than may be"
     assert REQUEST.fullmatch(data), "not the grammar of RFC 9112"
     fields = head.fields
     theirs, others = llhttp_request(data + END), h11_requests(data + END)
