@@ -231,7 +231,8 @@ def _check_forwarded(message: Message) -> None:
         )
     else:
         assert not [name for name in names if name.startswith(b"x-remote")]
-        assert not re.search(rb"__Host-broker=", b"; ".join(message.values(b"cookie")))
+        cookies = b"; ".join(message.values(b"cookie"))
+        assert not re.search(rb"(?:^|;)[ \t]*__Host-broker=", cookies)
     upgrade = message.values(b"upgrade")
     assert message.values(b"connection") == ([b"Upgrade"] if upgrade else [])
     assert upgrade in ([], [b"websocket"])
