@@ -17,8 +17,12 @@ LOOK = Look(
 )
 
 
-def shown(answers: Answers, here: bytes = b"", **chosen: bytes) -> tuple[str, str]:
-    whole = answers.answer(NO_SERVER, page=True, close=True, here=here, **chosen)
+def shown(
+    answers: Answers, here: bytes = b"", accept_language: bytes = b"", chosen: bytes = b""
+) -> tuple[str, str]:
+    whole = answers.answer(
+        NO_SERVER, page=True, accept_language=accept_language, chosen=chosen, here=here, close=True
+    )
     head, _, body = whole.decode().partition("\r\n\r\n")
     assert f"Content-Length: {len(body.encode())}\r\n" in head
     return head, body
