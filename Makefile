@@ -48,7 +48,9 @@ test:
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/python -m lock.compile --if-possible
 	$(PYTEST) --cov=broker/policy --cov-branch --cov-fail-under=100 tests
-	$(PYTEST) -p tests.support.compiled_path tests/journeys tests/fuzz
+	$(PYTEST) -p tests.support.compiled_path tests/journeys tests/fuzz tests/unit/gateway \
+	    tests/unit/site tests/unit/telemetry tests/unit/policy/test_ejection.py \
+	    tests/unit/policy/test_retries.py
 endif
 
 # $(call part,FILE,WHAT): refuse honestly while a part is not written.

@@ -1,13 +1,15 @@
 """``make compiled``: the data path as C, by mypyc and this machine's C compiler, into
 ``build/compiled`` (``broker/wiring/compiled.py`` says which modules, and when they are used).
 
-With the build of these sources there already, nothing happens. ``--if-possible``: without a
-compiler say so and go on, except under CI=true; a compiler that fails is a fault in any case.
+With the build of these sources there already, nothing happens; of two that are called at once the
+second waits and finds it. ``--if-possible``: without a compiler say so and go on, except under
+CI=true; a compiler that fails is a fault in any case.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import shutil
 import sys
@@ -21,6 +23,7 @@ from mypy.version import __version__ as compiler_version
 from mypyc.build import mypycify
 from setuptools import Distribution
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import BaseError
 
 from broker.wiring import compiled
 
@@ -36,37 +39,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--if-possible", action="store_true")
     options = parser.parse_args(argv)
     os.chdir(ROOT)
+    work = ROOT / "build" / "mypyc"
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # both the C and the old builds are everybody's
+        return _make(work, if_possible=options.if_possible)
+
+
+def _make(work: Path, *, if_possible: bool) -> int:
     folder = compiled.build()
     made_by = f"mypyc {compiler_version}\n"
     if _read(folder / MADE_BY) == made_by:
         return 0
     missing = _missing()
     if missing:
-        print(  # noqa: T201
+        _say(
             f"Missing: {missing}. Until then the data path runs as Python, which costs about a "
-            "third more CPU a request.",
-            file=sys.stderr,
+            "third more CPU a request."
         )
-        return 0 if options.if_possible and not os.environ.get("CI") else 1
-    print("Compiling the data path; about half a minute ...", file=sys.stderr)  # noqa: T201
+        return 0 if if_possible and not os.environ.get("CI") else 1
+    _say("Compiling the data path; about half a minute ...")
     began = time.monotonic()
-    work = ROOT / "build" / "mypyc"
     new = compiled.BUILDS / f".new-{os.getpid()}"
     log = work / "log"
-    work.mkdir(parents=True, exist_ok=True)
     try:
         with log.open("w") as out, redirect_stdout(out):
             _compile(work, new)
-    except SystemExit as error:  # how mypycify and distutils end
-        print(f"{log.read_text()[-3000:]}\n{error}", file=sys.stderr)  # noqa: T201
+    except (SystemExit, BaseError) as error:  # how mypycify ends, and how the C compiler
+        _say(f"{log.read_text()[-3000:]}\n{error}")
         shutil.rmtree(new, ignore_errors=True)
+        return 1
+    if compiled.build() != folder:  # nobody knows which of the two it was made from
+        _say("The sources have changed meanwhile: try again.")
+        shutil.rmtree(new)
         return 1
     (new / MADE_BY).write_text(made_by)
     for old in compiled.BUILDS.iterdir():
         if old != new:
             shutil.rmtree(old)
     new.rename(folder)
-    print(f"Compiled in {time.monotonic() - began:.0f} s.", file=sys.stderr)  # noqa: T201
+    _say(f"Compiled in {time.monotonic() - began:.0f} s.")
     return 0
 
 
@@ -101,6 +113,10 @@ def _missing() -> str:
     if not header.exists():
         wanted.append(f"{header} (apt-get install python3-dev)")
     return " and ".join(wanted)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201
 
 
 def _read(path: Path) -> str:

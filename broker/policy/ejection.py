@@ -73,6 +73,8 @@ class Standing:
     def share(self, now: float, rule: EjectionRule) -> float:
         """The part of its weight that counts at present, from LEAST_SHARE to 1."""
         age = now - self._since
+        if age < 0.0:  # still out; without a slow start there is nothing to divide by
+            return LEAST_SHARE
         if age >= rule.slow_start:
             return 1.0
         return max(LEAST_SHARE, age / rule.slow_start)

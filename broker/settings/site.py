@@ -31,7 +31,7 @@ class Settings(Model):
     """The public addresses."""
     workers: Annotated[int, Field(ge=1, le=256)] = 2
     """Event loops that carry requests, one process each. With fewer than the machine has processors
-    they keep as many to themselves; logins and the admin API run on the others."""
+    they keep at least as many to themselves; logins and the admin API run on the others."""
     run_dir: AnchoredPath = Path("/run/broker")
     """Control sockets and the portal's socket."""
     stop_timeout: Duration = 30.0

@@ -2,17 +2,20 @@
 
 ``make compiled`` puts them under ``build/compiled`` in a folder that is named after the sources of
 the whole package, so that a worker takes them only if they were made from exactly what stands here.
-Anything else (a changed line, another interpreter, no compiler) and it runs the Python, which does
-the same and costs about a third more CPU a request. Nothing but a worker takes them: the other
-processes have nothing to gain, and tests may change the Python in place.
+Anything else (a changed line, another interpreter, no compiler, a libc older than the one it was
+made for) and it runs the Python, which does the same and costs about a third more CPU a request.
+Nothing but a worker takes them: the other processes have nothing to gain, and tests may change the
+Python in place.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import sys
 import sysconfig
+from importlib import import_module
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
@@ -28,6 +31,8 @@ BUILDS: Final = PACKAGE.parent / "build" / "compiled"
 GROUP: Final = "broker_data_path"  # of modules that call each other as C does
 LIBRARY: Final = f"{GROUP}__mypyc"  # what they share
 OFF: Final = "BROKER_INTERPRETED"  # in the environment: run the Python all the same
+
+_log = logging.getLogger(__name__)
 
 MODULES: Final = (
     "broker.gateway.browser",
@@ -58,9 +63,11 @@ MODULES: Final = (
 
 def build(package: Path = PACKAGE, builds: Path = BUILDS) -> Path:
     """Where the build of these sources for this interpreter is, or would be. Constants and types
-    of any module may have gone into it, so all of them count."""
+    of any module may have gone into it, so all of them count. Raises OSError."""
     digest = hashlib.sha256(_suffix().encode())
     for path in sorted(package.rglob("*.py")):
+        if not path.is_file():  # an editor's lock is a link to nothing: ``.#relay.py``
+            continue
         digest.update(b"%b\0%d\0" % (bytes(path.relative_to(package)), path.stat().st_size))
         digest.update(path.read_bytes())
     return builds / digest.hexdigest()[:16]
@@ -72,14 +79,26 @@ def source(module: str) -> Path:
 
 def use() -> bool:
     """Let imports take the compiled modules from here on; False when there are none of these
-    sources. All or none: to be called before any of them is imported."""
+    sources, or none that this machine can load. All or none: to be called before any of them is
+    imported."""
     if os.environ.get(OFF) or not sys.modules.keys().isdisjoint(MODULES):
         return False
-    folder = build()
+    try:
+        folder = build()
+    except OSError as error:
+        _log.warning("not all sources can be read, so no build can be theirs: %s", error)
+        return False
     files = {name: folder / f"{name.replace('.', '/')}{_suffix()}" for name in (*MODULES, LIBRARY)}
     if not all(file.exists() for file in files.values()):
         return False
-    sys.meta_path.insert(0, _Finder(files))
+    finder = _Finder(files)
+    sys.meta_path.insert(0, finder)
+    try:
+        import_module(LIBRARY)  # has all the code: another libc, a mount without exec, shows now
+    except ImportError as error:
+        sys.meta_path.remove(finder)
+        _log.warning("what was compiled cannot be loaded here: %s", error)
+        return False
     return True
 
 

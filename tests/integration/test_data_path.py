@@ -9,6 +9,7 @@ import pytest
 
 from broker.telemetry.control import ControlClient, control_path
 from broker.wiring import compiled
+from broker.wiring.processors import share
 from tests.support.running_broker import running_broker
 
 if TYPE_CHECKING:
@@ -43,5 +44,5 @@ async def test_a_lone_worker_has_a_processor_of_its_own(broker: RunningBroker) -
     supervisor = control_path(broker.folder / "run", "supervisor")
     children = (await ControlClient().state(supervisor))["children"]
     of = {each["kind"]: os.sched_getaffinity(each["pid"]) for each in children}
-    assert len(of["worker"]) == 1
+    assert of["worker"] == share("worker", 1, available)
     assert of["portal"] == of["admin"] == available - of["worker"]

@@ -14,7 +14,7 @@ async def seen(stage: Stage, request: bytes) -> list[bytes]:
     await browser.send(request)
     backend = await stage.backend.connection()
     lines = (await backend.head()).split(b"\r\n")
-    await backend.send(ok())
+    await backend.send(ok(b"ok", "Connection: close"))
     await browser.response()
     return lines
 
@@ -54,3 +54,13 @@ async def test_neither_where_it_does_not() -> None:
 )
 def test_addresses_as_forwarded_writes_them(address: str, node: bytes) -> None:
     assert forwarded_node(address) == node
+
+
+async def test_max_forwards_of_options_is_counted_down_for_each_request_anew() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        for left in (3, 3, 1):
+            lines = await seen(
+                stage, get("/", f"Max-Forwards: {left}", cookie=cookie, method="OPTIONS")
+            )
+            assert named(lines, b"max-forwards") == [b"Max-Forwards: %d" % (left - 1)]

@@ -16,6 +16,7 @@ from broker.gateway.http1 import (
     RequestHead,
     ResponseHead,
     broken_newline,
+    forwarded_once,
 )
 
 
@@ -379,3 +380,18 @@ def test_a_date_that_connection_names_is_none() -> None:
         b"HTTP/1.1 200 OK\r\nDate: now\r\nConnection: date\r\nContent-Length: 1"
     )
     assert (head.dated, head.lines, head.whole) == (False, [], None)
+
+
+def test_counted_down_all_other_fields_are_the_same() -> None:
+    fields = request(
+        b"OPTIONS / HTTP/1.1" + HOST + b"\r\nCookie: a=b\r\nContent-Length: 3"
+        b"\r\nExpect: 100-continue\r\nConnection: upgrade\r\nUpgrade: websocket"
+        b"\r\ntraceparent: a\r\ntracestate: b\r\nMax-Forwards: 4\r\nX: 1"
+    ).fields
+    fields.client, fields.passed = "192.0.2.1", b"passed"
+    counted = forwarded_once(fields, 3)
+    assert (counted.lines, counted.passed) == ([b"Max-Forwards: 3", b"X: 1"], None)
+    assert fields.lines == [b"Max-Forwards: 4", b"X: 1"]
+    facts = [name for name in dir(fields) if not name.startswith("_")]
+    for name in set(facts) - {"lines", "passed", "field", "only"}:
+        assert getattr(counted, name) == getattr(fields, name), name

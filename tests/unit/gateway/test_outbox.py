@@ -6,15 +6,18 @@ import asyncio
 import contextlib
 import os
 import socket
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from random import Random
+from typing import Any, cast
 
 import pytest
 
+from broker.gateway.answers import Answers
+from broker.gateway.ground import Ground
 from broker.gateway.outbox import LARGE, MANY, Connection, Outbox
-
-if TYPE_CHECKING:
-    from broker.gateway.ground import Ground
+from broker.gateway.plan import DoorPlan
+from broker.telemetry.tracing import Tracing
+from broker.telemetry.traffic import Traffic
+from tests.support.stage import Recorder, boottime
 
 
 class Said:
@@ -45,9 +48,19 @@ class Said:
         return self.closing
 
 
+def ground(outbox: Outbox | None = None) -> Ground:
+    """A whole one, for what is compiled takes no other; its own ``outbox`` unless it is given."""
+    made = Ground(
+        door=DoorPlan(), clock=boottime, wall_clock=boottime, random=Random(1), traffic=Traffic(),
+        access_log=Recorder(), answers=Answers(()), tracing=Tracing(Random(1).getrandbits),
+    )  # fmt: skip
+    made.outbox = outbox or made.outbox
+    return made
+
+
 def connection(outbox: Outbox | None = None) -> tuple[Connection, Said]:
     """One of its own turn, unless it shares an ``outbox``."""
-    made = Connection(cast("Ground", SimpleNamespace(outbox=outbox or Outbox())))
+    made = Connection(ground(outbox))
     said = Said()
     made.transport = cast("asyncio.Transport", said)
     return made, said
@@ -129,7 +142,7 @@ async def test_what_is_passed_on_past_a_full_socket_arrives_in_order_and_whole()
     ours.setblocking(False)
     theirs.setblocking(False)
     loop = asyncio.get_running_loop()
-    made = Connection(cast("Ground", SimpleNamespace(outbox=Outbox())))
+    made = Connection(ground())
     transport, _ = await loop.create_connection(lambda: made, sock=ours)
     made.transport = transport
     descriptor = made.descriptor()
@@ -168,7 +181,7 @@ async def test_nobody_gets_what_was_for_a_connection_that_is_gone() -> None:
     """The kernel gives its descriptor's number to the next."""
     next_one, its_peer = socket.socketpair()
     ours, theirs = socket.socketpair()
-    made = Connection(cast("Ground", SimpleNamespace(outbox=Outbox())))
+    made = Connection(ground())
     made.transport, _ = await asyncio.get_running_loop().create_connection(lambda: made, sock=ours)
     descriptor = made.descriptor()
     made.transport.abort()

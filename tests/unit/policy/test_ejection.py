@@ -80,7 +80,11 @@ def test_a_return_after_a_health_check_is_slow_too_but_ends_no_ejection() -> Non
 def test_no_slow_start() -> None:
     standing = Standing()
     standing.returned(1.0)
-    assert standing.share(1.0, EjectionRule(slow_start=0.0)) == 1.0
+    rule = EjectionRule(failures=1, pause=10.0, slow_start=0.0)
+    assert standing.share(1.0, rule) == 1.0
+    assert standing.failed(2.0, rule, spared=True)
+    assert standing.share(3.0, rule) == LEAST_SHARE  # it is out, and others are chosen among
+    assert standing.share(12.0, rule) == 1.0
 
 
 @pytest.mark.parametrize(

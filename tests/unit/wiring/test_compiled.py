@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -60,6 +61,19 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def build(checkout: Path) -> Path:
+    """Another one of these sources, to be spoiled."""
+    made = compiled.build()
+    if not made.exists():
+        if os.environ.get("CI"):
+            pytest.fail("the data path is not compiled: make compiled")
+        pytest.skip("the data path is not compiled: make compiled")
+    copied = checkout / "build" / "compiled" / made.name
+    shutil.copytree(made, copied)
+    return copied
+
+
 def asked(folder: Path, ask: str = ASK, **environment: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", ask], cwd=folder, capture_output=True, text=True, check=True,
@@ -68,16 +82,31 @@ def asked(folder: Path, ask: str = ASK, **environment: str) -> str:
     return done.stdout.strip()
 
 
-def test_a_build_with_a_file_missing_is_none(checkout: Path) -> None:
-    names = (*compiled.MODULES, compiled.LIBRARY)
-    suffix = asked(checkout, "import sysconfig; print(sysconfig.get_config_var('EXT_SUFFIX'))")
-    build = checkout / "build" / "compiled" / compiled.build().name
+def test_without_a_build_it_is_not_used(checkout: Path) -> None:
     assert asked(checkout) == "False"
-    for name in names:
-        file = build / f"{name.replace('.', '/')}{suffix}"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
+
+
+def test_a_build_with_a_file_missing_is_none(checkout: Path, build: Path) -> None:
     assert asked(checkout) == "True"
     assert asked(checkout, BROKER_INTERPRETED="1") == "False"
-    file.unlink()
-    assert asked(checkout) == "False"
+    for name in (compiled.MODULES[-1], compiled.LIBRARY):
+        (file,) = build.glob(f"{name.replace('.', '/')}.*")
+        kept = file.rename(build / "elsewhere")
+        assert asked(checkout) == "False"
+        kept.rename(file)
+
+
+def test_a_build_that_cannot_be_loaded_is_none(checkout: Path, build: Path) -> None:
+    """As where the libc is older than the one it was made for."""
+    (library,) = build.glob(f"{compiled.LIBRARY}.*")
+    library.write_text("made for another machine\n")
+    ask = f"{ASK}; import broker.gateway.server; print(compiled.is_used())"
+    assert asked(checkout, ask).split() == ["False", "False"]
+
+
+def test_what_an_editor_leaves_behind_is_no_source(tmp_path: Path) -> None:
+    package = tmp_path / "broker"
+    package.mkdir()
+    before = compiled.build(package, tmp_path)
+    (package / ".#relay.py").symlink_to("somebody@somewhere.1234:5678")
+    assert compiled.build(package, tmp_path) == before
