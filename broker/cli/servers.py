@@ -40,7 +40,10 @@ def drain_server(api: AdminClient, server: str, *, yes: bool, as_json: bool) -> 
 
     Holds for this host until the server is enabled, over restarts of the broker too.
     """
-    confirm(f"No new exchanges for {server}, whatever its pool has left?", yes=yes)
+    if not yes:
+        meant = consequences(api.get("pools"), server)
+        if meant:  # else the API says that there is no such server, or nobody to ask
+            confirm(meant, yes=yes)
     _switch(api, server, "drain", as_json=as_json)
 
 
@@ -63,6 +66,23 @@ def _switch(api: AdminClient, server: str, what: str, *, as_json: bool) -> None:
     click.echo(f"{server} is {done} on {where}.")
     if answer["missing"]:
         click.echo(f"Did not answer: {', '.join(answer['missing'])}.", err=True)
+
+
+def consequences(answer: dict[str, Any], server: str) -> str:
+    """What draining it means, as a question; empty when no pool has it."""
+    told = []
+    for name, pool in answer["pools"].items():
+        this = [each for each in pool["servers"] if each["server"] == server]
+        others = [each for each in pool["servers"] if each["server"] != server]
+        left = sum(each["healthy"] and not each["draining"] for each in others)
+        if this:
+            keeps = f"{left} of {len(others)} others" if others else "no other"
+            told.append(
+                f"{this[0]['in_flight']} in flight go on; pool {name} has {keeps} to take new"
+            )
+            if not left:
+                told[-1] += ", so that its pages FAIL from now on"
+    return f"No new exchanges for {server}: {'; '.join(told)}. Drain it?" if told else ""
 
 
 def rows(answer: dict[str, Any]) -> list[tuple[Any, ...]]:

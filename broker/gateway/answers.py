@@ -1,4 +1,5 @@
-"""The gateway's own answers: a small page for people, problem+json (RFC 9457) for programs.
+"""The gateway's own answers: a small page (``page.py``) for people, for programs problem+json (RFC
+9457).
 
 Everything is rendered once at the start, per reason and language, so that a refusal costs less than
 what it refuses. Texts never say anything of the inside: no host name, no address, no error text.
@@ -8,15 +9,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from html import escape
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from broker.gateway.page import Pages, switch
+from broker.gateway.plan import Look
 from broker.site import language
 from broker.site.language import mark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,27 +108,6 @@ BY_STATUS: Final = {
     431: LARGE_HEAD, 502: BROKEN_ANSWER,
 }  # fmt: skip
 
-PAGE: Final = """<!doctype html>
-<html lang="{language}">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ font: 1rem/1.5 system-ui, sans-serif; margin: 0; min-height: 100vh; display: grid;
-  place-items: center; background: #f4f6fa; color: #1c2433; }}
-main {{ max-width: 32rem; margin: 1rem; padding: 2rem; background: #fff; border-radius: .75rem;
-  box-shadow: 0 1px 4px #0002; }}
-h1 {{ font-size: 1.25rem; margin: 0 0 .5rem; }}
-p {{ margin: 0; }}
-@media (prefers-color-scheme: dark) {{
-  body {{ background: #10141c; color: #e7ebf3; }} main {{ background: #1a2130; }} }}
-</style>
-</head>
-<body><main><h1>{title}</h1><p>{text}</p></main></body>
-</html>
-"""
-
 
 def phrase(status: int) -> str:
     """The standard reason phrase."""
@@ -136,16 +117,18 @@ def phrase(status: int) -> str:
 class Answers:
     """Heads and bodies, ready to be sent."""
 
-    def __init__(self, languages: Iterable[str] = language.LANGUAGES) -> None:
-        self._pages: dict[tuple[Reason, str], bytes] = {}
+    def __init__(self, look: Look | None = None) -> None:
+        look = look or Look()
+        pages = Pages(look)
+        self._language = look.language
+        self._policy = b"Content-Security-Policy: %b\r\n" % pages.policy.encode()
+        self._pages: dict[tuple[Reason, str], tuple[bytes, bytes]] = {}
         self._problems: dict[tuple[Reason, str], bytes] = {}
-        for tag in languages:
+        for tag in language.LANGUAGES:
             translate = language.gettext(tag)
-            title = translate(mark("Remote access"))
             for reason in REASONS:
                 text = translate(reason.text)
-                page = PAGE.format(language=tag, title=escape(title), text=escape(text))
-                self._pages[reason, tag] = page.encode()
+                self._pages[reason, tag] = pages.render(tag, reason.text)
                 problem = {
                     "type": "about:blank",
                     "title": phrase(reason.status),
@@ -160,26 +143,32 @@ class Answers:
         *,
         page: bool,
         accept_language: bytes = b"",
+        chosen: bytes = b"",
+        here: bytes = b"",
         extra: bytes = b"",
         close: bool,
         bodiless: bool = False,
         date: bytes = b"",
         members: Mapping[str, object] | None = None,
     ) -> bytes:
-        """The whole response. ``extra``: finished header lines. ``bodiless``: answer to HEAD.
-        ``members``: what a problem says beyond the usual (RFC 9457, 3.2)."""
-        tag = language.negotiate(accept_language.decode("latin-1"))
-        found = self._pages if page else self._problems
-        body = found.get((reason, tag)) or found[reason, language.LANGUAGES[0]]
-        if members is not None and not page:
-            body = json.dumps({**json.loads(body), **members}, ensure_ascii=False).encode()
+        """The whole response. ``chosen``: the language that the employee has switched to. ``here``:
+        path and query that a page offers in other languages. ``extra``: finished header lines.
+        ``bodiless``: answer to HEAD. ``members``: what a problem says beyond the usual (RFC 9457,
+        3.2)."""
+        tag = language.negotiate(
+            accept_language.decode("latin-1"), chosen.decode("latin-1"), self._language
+        )
+        if page:
+            before, after = self._pages[reason, tag]
+            body = before + switch(tag, here) + after
+        else:
+            body = self._problems[reason, tag]
+            if members is not None:
+                body = json.dumps({**json.loads(body), **members}, ensure_ascii=False).encode()
         kind = b"text/html; charset=utf-8" if page else b"application/problem+json"
         lines = extra + b"Content-Language: %b\r\nVary: Accept-Language, Accept\r\n" % tag.encode()
         if page:
-            lines += (
-                b"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; "
-                b"frame-ancestors 'none'\r\n"
-            )
+            lines += self._policy
         return whole(reason.status, kind, body, lines, close=close, bodiless=bodiless, date=date)
 
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from broker.site.language import COOKIE
+
 if TYPE_CHECKING:
     from broker.gateway.http1 import RequestHead
 
 SESSION: Final = b"__Host-broker"
 TICKET: Final = b"__Host-broker-ticket"
+LANGUAGE: Final = COOKIE.encode("ascii")
 PREFIX: Final = b"__host-broker"
 
 
@@ -51,6 +54,15 @@ def split_cookies(value: bytes) -> Cookies:
         elif name.lower() != PREFIX:
             portal.append(pair)
     return Cookies(None if repeated else session, b"; ".join(others), b"; ".join(portal), ticket)
+
+
+def language_chosen(cookies: Cookies | None) -> bytes:
+    """The language that was switched to on this host, as the browser says it; empty for none."""
+    if cookies is None or LANGUAGE not in cookies.portal:
+        return b""
+    return dict(pair.split(b"=", 1) for pair in cookies.portal.split(b"; ") if b"=" in pair).get(
+        LANGUAGE, b""
+    )
 
 
 def is_navigation(head: RequestHead) -> bool:

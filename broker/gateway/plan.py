@@ -177,12 +177,28 @@ class ListenerPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """How the gateway's own pages look. Colours are ``#rrggbb``: the accent readable on a light and
+    on a dark ground, the company's own and what is drawn on it. ``contact`` stands inside a
+    sentence. ``language``: for browsers that ask for none we have."""
+
+    company: str = "Remote access"
+    contact: str = "your IT service desk"
+    accent_light: str = "#2457c5"
+    accent_dark: str = "#7c9ce2"
+    brand: str = "#2457c5"
+    on_brand: str = "#ffffff"
+    language: str = "en"
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayPlan:
     """Everything. ``hosts`` include home; ``portal`` names the portal's pool in ``pools``.
-    ``inside``: networks from which no second factor is needed."""
+    ``inside``: networks from which no second factor is needed. ``look`` holds until a restart."""
 
     door: DoorPlan
     hosts: tuple[HostPlan, ...]
     pools: Mapping[str, PoolPlan]
     portal: str = "portal"
     inside: tuple[str, ...] = ()
+    look: Look = Look()

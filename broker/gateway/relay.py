@@ -15,7 +15,7 @@ from broker.gateway import answers, onward
 from broker.gateway.browser import EARLY, PRESSURE
 from broker.gateway.chunks import LAST_CHUNK, ChunkReader, chunk
 from broker.gateway.http1 import RequestHead, ResponseHead, broken_newline
-from broker.gateway.identify import is_navigation
+from broker.gateway.identify import is_navigation, language_chosen
 from broker.gateway.outbox import LARGE
 
 if TYPE_CHECKING:
@@ -553,12 +553,16 @@ class Exchange:
             extra += b"Retry-After: %d\r\n" % retry_after
             if reason.passes and page and self.head.method == b"GET":
                 extra += b"Refresh: %d\r\n" % retry_after  # browsers look at no Retry-After
+        # Of a page in an application's place only: another may be the portal's, who is away.
+        here = self.pool is not None and not self.pool.portal and self.head.method == b"GET"
         self.keep = self.keep and self.body_done and not ground.draining
         self.reply(
             ground.answers.answer(
                 reason,
                 page=page,
                 accept_language=self.head.fields.field(b"accept-language") or b"",
+                chosen=language_chosen(self.cookies),
+                here=self.target if here else b"",
                 extra=extra,
                 close=not self.keep,
                 bodiless=self.head.method == b"HEAD",

@@ -75,7 +75,7 @@ class Gateway:
             random=chance,
             traffic=traffic,
             access_log=access_log,
-            answers=Answers(),
+            answers=Answers(plan.look),
             tracing=Tracing(random_module.Random(chance.getrandbits(128)).getrandbits),
         )
         self._ground.use_door(plan.door, plan.inside)

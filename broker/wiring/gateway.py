@@ -16,11 +16,13 @@ from broker.gateway.plan import (
     HealthPlan,
     HostPlan,
     ListenerPlan,
+    Look,
     PoolPlan,
     RoutePlan,
     ServerPlan,
 )
 from broker.policy.ejection import EjectionRule
+from broker.portal.palette import palette
 from broker.wiring.admin_tls import admin_context
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from broker.gateway.certificates import Certified
-    from broker.settings import Health, Host, Listener, Pool, Route, Settings
+    from broker.settings import Company, Health, Host, Listener, Pool, Route, Settings
 
 PORTAL = "portal"
 
@@ -62,6 +64,20 @@ def gateway_plan(settings: Settings) -> GatewayPlan:
         pools=pools,
         portal=PORTAL,
         inside=tuple(settings.second_factor.except_from),
+        look=_look(settings.company),
+    )
+
+
+def _look(company: Company) -> Look:
+    colours = palette(company.color)
+    return Look(
+        company=company.name,
+        contact=company.contact,
+        accent_light=colours["accent_light"],
+        accent_dark=colours["accent_dark"],
+        brand=colours["brand"],
+        on_brand=colours["on_brand"],
+        language=company.language,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,12 @@ async def test_a_lone_worker_has_a_processor_of_its_own(broker: RunningBroker) -
     if len(available) < 2:
         pytest.skip("one processor cannot be divided")
     supervisor = control_path(broker.folder / "run", "supervisor")
-    children = (await ControlClient().state(supervisor))["children"]
+    async with asyncio.timeout(30.0):  # the broker is ready before its portal may be
+        while True:
+            children = (await ControlClient().state(supervisor))["children"]
+            if all(child["ready"] for child in children):
+                break
+            await asyncio.sleep(0.05)
     of = {each["kind"]: os.sched_getaffinity(each["pid"]) for each in children}
     assert of["worker"] == share("worker", 1, available)
     assert of["portal"] == of["admin"] == available - of["worker"]

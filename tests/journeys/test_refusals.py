@@ -134,6 +134,22 @@ async def test_a_strangers_form_is_not_passed_on() -> None:
         assert (await browser.response())[0] == 404, "a body that was whole costs no connection"
 
 
+async def test_an_application_that_is_away_is_told_in_the_language_chosen() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada")
+        await stage.backend.close()
+        browser = await stage.browser()
+        fields = (NAVIGATION, "Accept-Language: fr")
+        await browser.send(get("/news?a=1", *fields, cookie=cookie + b"; __Host-broker-lang=pl"))
+        status, got, body = await browser.response()
+        assert (status, got[b"content-language"]) == (502, b"pl")
+        assert b'href="/.broker/language?to=/news%3Fa%3D1&amp;lang=en"' in body
+        await browser.send(get("/news", *fields, cookie=cookie, method="POST"))
+        status, got, body = await browser.response()
+        assert (status, got[b"content-language"]) == (502, b"fr")
+        assert b"<nav" not in body, "what was sent would be lost"
+
+
 async def test_without_the_portal_there_is_still_a_page() -> None:
     async with Stage() as stage:
         await stage.portal.close()
@@ -143,6 +159,7 @@ async def test_without_the_portal_there_is_still_a_page() -> None:
         assert status == 401
         assert fields[b"content-type"].startswith(b"text/html")
         assert b"<h1>" in body
+        assert b"<nav" not in body, "who would switch is away"
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,7 @@ async def ledger_away(scene: Scene) -> None:
 
 async def gateways_own(scene: Scene) -> None:
     """What the gateway says itself when a server does not answer."""
-    whole = Answers().answer(NO_SERVER, page=True, accept_language=b"en", close=True)
+    whole = Answers().answer(NO_SERVER, page=True, accept_language=b"en", here=b"/news", close=True)
     await scene.page.set_content(whole.partition(b"\r\n\r\n")[2].decode())
 
 

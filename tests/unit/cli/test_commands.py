@@ -6,11 +6,12 @@ import json
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from broker.cli.main import _COMMANDS, main
+from broker.cli.servers import consequences
 from broker.site.tokens import KeyRing
 from tests.unit.cli.conftest import CAPACITY, SESSIONS, WAITING, WORKERS
 
@@ -169,12 +170,36 @@ def test_a_ticket_is_removed(api: AdminApi, capsys: pytest.CaptureFixture[str]) 
     assert json.loads(capsys.readouterr().out) == {"removed": True}
 
 
+def drainable(server: str, in_flight: int = 3, **more: bool) -> dict[str, Any]:
+    return {"server": server, "in_flight": in_flight, "healthy": True, "draining": False, **more}
+
+
+def test_what_draining_means() -> None:
+    one, two, three = (f"http://10.0.0.{number}:80" for number in (1, 2, 3))
+    ill, away = drainable(two, healthy=False), drainable(three, draining=True)
+    pools = {
+        "feed": {"servers": [drainable(one), drainable(two), ill]},
+        "wiki": {"servers": [drainable(one, 0), ill, away]},
+        "shop": {"servers": [drainable(two)]},
+    }
+    assert consequences({"pools": pools}, one) == (
+        f"No new exchanges for {one}: 3 in flight go on; pool feed has 1 of 2 others to take new; "
+        "0 in flight go on; pool wiki has 0 of 2 others to take new, so that its pages FAIL from "
+        "now on. Drain it?"
+    )
+    alone = consequences({"pools": {"shop": pools["shop"]}}, two)
+    assert "pool shop has no other to take new, so that its pages FAIL" in alone
+    assert consequences({"pools": pools}, three).startswith(f"No new exchanges for {three}: ")
+    assert not consequences({"pools": pools}, "http://10.0.0.4:80")
+
+
 def test_a_server_is_drained_and_enabled(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
     server = "http://10.0.0.1:80"
     done = {"server": server, "workers": ["worker-0"], "missing": ["worker-1"]}
     api.answers["POST", "servers/drain"] = api.answers["POST", "servers/enable"] = (200, done)
     assert main(["servers", "drain", server]) == 2, "no terminal and no --yes"
-    assert not api.asked
+    assert [method for method, *_ in api.asked] == ["GET"]
+    api.asked.clear()
     capsys.readouterr()
     assert main(["servers", "drain", server, "--yes"]) == 0
     out, err = capsys.readouterr()

@@ -52,7 +52,7 @@ def ground(outbox: Outbox | None = None) -> Ground:
     """A whole one, for what is compiled takes no other; its own ``outbox`` unless it is given."""
     made = Ground(
         door=DoorPlan(), clock=boottime, wall_clock=boottime, random=Random(1), traffic=Traffic(),
-        access_log=Recorder(), answers=Answers(()), tracing=Tracing(Random(1).getrandbits),
+        access_log=Recorder(), answers=Answers(), tracing=Tracing(Random(1).getrandbits),
     )  # fmt: skip
     made.outbox = outbox or made.outbox
     return made
