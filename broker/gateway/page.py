@@ -116,5 +116,6 @@ def switch(tag: str, here: bytes) -> bytes:
         f'hreflang="{code}">{name}</a></li>'
         for code, name in language.NAMES.items()
     )
-    label = escape(language.gettext(tag)(mark("Language")))
+    translate = language.gettext(tag)
+    label = escape(translate(mark("Language")))
     return f'<nav aria-label="{label}"><ul>{entries}</ul></nav>\n'.encode()
