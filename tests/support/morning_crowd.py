@@ -93,7 +93,8 @@ class Crowd:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             states = Counter((each.population, each.state) for each in self.employees)
-            raise AssertionError(f"not seen: {what}; {dict(states)}") from None
+            wrong = [wrong for each in self.employees for wrong in each.wrong][:3]
+            raise AssertionError(f"not seen: {what}; {dict(states)}; {wrong}") from None
 
     async def fetch(self, employee: Employee, path: str) -> None:
         """One request of somebody seated, whose answer is kept."""
@@ -132,7 +133,8 @@ class Crowd:
                 employee.number = _ticket_number(employee.session)
                 employee.waits = self._now()
                 employee.state = "waiting"
-                page = await browser.wait_for_a_seat()
+                while _out_of_breath(page := await browser.wait_for_a_seat()):
+                    await asyncio.sleep(page.retry_after or 1.0)
             employee.state = page.outcome
             if page.outcome != "seated":
                 employee.wrong.append(f"{employee.name}: {page.status} {page.text[:2000]}")
@@ -142,15 +144,19 @@ class Crowd:
                 await self.fetch(employee, "/api/whoami")
                 await asyncio.sleep(THINK if stay is None else LOOK_IN)
             employee.state = "left"
-            await browser.log_out()
+            while _out_of_breath(page := await browser.log_out()):
+                await asyncio.sleep(page.retry_after or 1.0)
 
     async def _log_in(self, browser: Browser, employee: Employee) -> Page:
-        """A directory that is busy asks to try again."""
+        """To the application. On a crowded machine directory or ledger may be out of breath: their
+        pages ask to try again, and a login whose way back was lost lands on "my session", from
+        where people go on by themselves."""
         while True:
             page = await browser.log_in(employee.name, self._demo.known["password"])
-            if not (page.asks_for_login and page.status in (429, 503)):
+            if _out_of_breath(page):
+                await asyncio.sleep(page.retry_after or 1.0)
+            elif page.outcome != "seated" or page.url.startswith(self.app):
                 return page
-            await asyncio.sleep(page.retry_after or 1.0)
 
     async def _compare(self, employee: Employee) -> None:
         """Nobody may still be waiting who was there before: with a lower number, or, where the seat
@@ -184,3 +190,7 @@ def _ticket_number(session: aiohttp.ClientSession) -> int:
     (ticket,) = {cookie.value for cookie in session.cookie_jar if cookie.key == TICKET}
     claims = ticket.split(".")[1]
     return int(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["num"])
+
+
+def _out_of_breath(page: Page) -> bool:
+    return page.status in (429, 503) and page.outcome != "waiting"
