@@ -56,8 +56,8 @@ def _make(work: Path, *, if_possible: bool) -> int:
     missing = _missing()
     if missing:
         _say(
-            f"Missing: {missing}. Until then the data path runs as Python, which costs about a "
-            "third more CPU a request."
+            f"Missing: {missing}. Until then the data path runs as Python, which costs two "
+            "fifths more CPU a request."
         )
         return 0 if if_possible and not os.environ.get("CI") else 1
     _say("Compiling the data path; about half a minute ...")

@@ -3,7 +3,7 @@
 ``make compiled`` puts them under ``build/compiled`` in a folder that is named after the sources of
 the whole package, so that a worker takes them only if they were made from exactly what stands here.
 Anything else (a changed line, another interpreter, no compiler, a libc older than the one it was
-made for) and it runs the Python, which does the same and costs about a third more CPU a request.
+made for) and it runs the Python, which does the same and costs two fifths more CPU a request.
 Nothing but a worker takes them: the other processes have nothing to gain, and tests may change the
 Python in place.
 """
@@ -75,6 +75,11 @@ def build(package: Path = PACKAGE, builds: Path = BUILDS) -> Path:
 
 def source(module: str) -> Path:
     return PACKAGE.parent / f"{module.replace('.', '/')}.py"
+
+
+def is_wanted() -> bool:
+    """Whether workers that start now would take a build, as far as one can see from outside."""
+    return not os.environ.get(OFF) and build().exists()
 
 
 def use() -> bool:

@@ -76,7 +76,7 @@ def _about() -> dict[str, str]:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": commit,
         "machine": machine.description(),
-        "data_path": "compiled" if compiled.build().exists() else "Python",
+        "data_path": "compiled" if compiled.is_wanted() else "Python",
     }
 
 

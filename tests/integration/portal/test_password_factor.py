@@ -10,15 +10,14 @@ import pytest
 from broker.errors import PasswordExpired
 from broker.policy.guessing import GuessRules
 from broker.policy.second_factor import FactorRules
-from tests.support.ledgers import limits_document, redis_ledger
 from tests.support.phone import enter, half_way, set_up
-from tests.support.portal_ledger import PortalLedger
 from tests.support.portal_site import HOME, PASSWORD, Answer, Browser, PortalSite
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from broker.ledger.port import Ledger
+    from tests.support.portal_ledger import PortalLedger
 
 CHANGE, LOGIN = f"{HOME}/.broker/password", f"{HOME}/.broker/login"
 NEW = "battery staple"
@@ -26,15 +25,9 @@ RULES = FactorRules(("managers",), (), ("10.0.0.0/8",), tries=3)
 EXPIRED = PasswordExpired("expired", may_change=True)
 
 
-@pytest.fixture(params=["memory", "redis"])
-async def ledger(request: pytest.FixtureRequest) -> AsyncIterator[Ledger]:
-    if request.param == "memory":
-        yield PortalLedger()
-        return
-    real = await redis_ledger(request.getfixturevalue("redis_url"))
-    await real.publish(limits_document(seats=100), if_match=0, first_start=True)
-    yield real
-    await real.close()
+@pytest.fixture
+def ledger(portal_ledger: Ledger) -> Ledger:
+    return portal_ledger
 
 
 @pytest.fixture
@@ -158,7 +151,7 @@ async def test_who_needs_none_is_asked_for_none(browser: Browser, site: PortalSi
     assert (await change(inside)).status == 303, "as at the login from there"
 
 
-@pytest.mark.parametrize("ledger", ["memory"], indirect=True)
+@pytest.mark.parametrize("portal_ledger", ["memory"], indirect=True)
 async def test_while_the_ledger_cannot_say_no_password_is_changed(
     browser: Browser, site: PortalSite, ledger: PortalLedger
 ) -> None:

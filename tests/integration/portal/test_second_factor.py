@@ -34,15 +34,9 @@ RESET = AuditEntry("anna", "reset", "second factor of marek")
 DAY = 86_400_000
 
 
-@pytest.fixture(params=["memory", "redis"])
-async def ledger(request: pytest.FixtureRequest) -> AsyncIterator[Ledger]:
-    if request.param == "memory":
-        yield PortalLedger()
-        return
-    real = await redis_ledger(request.getfixturevalue("redis_url"))
-    await real.publish(limits_document(seats=100), if_match=0, first_start=True)
-    yield real
-    await real.close()
+@pytest.fixture
+def ledger(portal_ledger: Ledger) -> Ledger:
+    return portal_ledger
 
 
 @pytest.fixture
@@ -589,7 +583,7 @@ async def test_a_ring_without_such_keys_lets_nobody_in(browser: Browser, site: P
     assert (page.status, logged_in(browser)) == (503, False)
 
 
-@pytest.mark.parametrize("ledger", ["memory"], indirect=True)
+@pytest.mark.parametrize("portal_ledger", ["memory"], indirect=True)
 async def test_while_the_ledger_is_away_or_learning_nobody_gets_in(
     browser: Browser, site: PortalSite, ledger: PortalLedger
 ) -> None:
@@ -611,7 +605,7 @@ async def test_while_the_ledger_is_away_or_learning_nobody_gets_in(
     assert (await enter(other, page, phone.code())).status == 303, "none of it was a try"
 
 
-@pytest.mark.parametrize("ledger", ["memory"], indirect=True)
+@pytest.mark.parametrize("portal_ledger", ["memory"], indirect=True)
 async def test_after_lost_memory_the_password_alone_sets_up_nothing(
     browser: Browser, site: PortalSite, ledger: PortalLedger
 ) -> None:
@@ -624,7 +618,7 @@ async def test_after_lost_memory_the_password_alone_sets_up_nothing(
     assert (page.status, logged_in(thief)) == (403, False)
 
 
-@pytest.mark.parametrize("ledger", ["memory"], indirect=True)
+@pytest.mark.parametrize("portal_ledger", ["memory"], indirect=True)
 async def test_the_recovery_codes_are_shown_even_when_the_session_fails(
     browser: Browser, site: PortalSite, ledger: PortalLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

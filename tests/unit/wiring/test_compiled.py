@@ -39,7 +39,7 @@ def test_every_module_of_the_data_path_has_its_source() -> None:
         assert compiled.source(name).exists(), name
 
 
-def test_tests_run_the_python_unless_asked_otherwise(request: pytest.FixtureRequest) -> None:
+def test_tests_run_the_python_unless_asked_otherwise() -> None:
     import broker.gateway.relay
 
     assert str(broker.gateway.relay.__file__).endswith(".py")
