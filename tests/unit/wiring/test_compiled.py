@@ -89,6 +89,9 @@ def test_without_a_build_it_is_not_used(checkout: Path) -> None:
 def test_a_build_with_a_file_missing_is_none(checkout: Path, build: Path) -> None:
     assert asked(checkout) == "True"
     assert asked(checkout, BROKER_INTERPRETED="1") == "False"
+    wanted = ASK.replace("use()", "is_wanted()")
+    assert asked(checkout, wanted) == "True"
+    assert asked(checkout, wanted, BROKER_INTERPRETED="1") == "False"
     for name in (compiled.MODULES[-1], compiled.LIBRARY):
         (file,) = build.glob(f"{name.replace('.', '/')}.*")
         kept = file.rename(build / "elsewhere")
