@@ -78,7 +78,7 @@ def _make(work: Path, *, if_possible: bool) -> int:
     (new / MADE_BY).write_text(made_by)
     for old in compiled.BUILDS.iterdir():
         if old != new:
-            shutil.rmtree(old)
+            shutil.rmtree(old, ignore_errors=True)  # a stray file does no harm
     new.rename(folder)
     _say(f"Compiled in {time.monotonic() - began:.0f} s.")
     return 0

@@ -553,8 +553,14 @@ class Exchange:
             extra += b"Retry-After: %d\r\n" % retry_after
             if reason.passes and page and self.head.method == b"GET":
                 extra += b"Refresh: %d\r\n" % retry_after  # browsers look at no Retry-After
-        # Of a page in an application's place only: another may be the portal's, who is away.
-        here = self.pool is not None and not self.pool.portal and self.head.method == b"GET"
+        # Only in an application's place, for another page may be the portal's, who is away; and to
+        # whom we know, for whoever cannot be looked up cannot be led back either.
+        here = (
+            self.pool is not None
+            and not self.pool.portal
+            and self.session is not None
+            and self.head.method in (b"GET", b"HEAD")
+        )
         self.keep = self.keep and self.body_done and not ground.draining
         self.reply(
             ground.answers.answer(

@@ -94,7 +94,11 @@ def use() -> bool:
         _log.warning("not all sources can be read, so no build can be theirs: %s", error)
         return False
     files = {name: folder / f"{name.replace('.', '/')}{_suffix()}" for name in (*MODULES, LIBRARY)}
-    if not all(file.exists() for file in files.values()):
+    try:
+        if not all(file.exists() for file in files.values()):
+            return False
+    except PermissionError as error:  # made by root, for whom others are nobody
+        _log.warning("what was compiled may not be read: %s", error)
         return False
     finder = _Finder(files)
     sys.meta_path.insert(0, finder)

@@ -144,10 +144,24 @@ async def test_an_application_that_is_away_is_told_in_the_language_chosen() -> N
         status, got, body = await browser.response()
         assert (status, got[b"content-language"]) == (502, b"pl")
         assert b'href="/.broker/language?to=/news%3Fa%3D1&amp;lang=en"' in body
+        asked = get("/news?a=1", *fields, cookie=cookie + b"; __Host-broker-lang=pl", method="HEAD")
+        await browser.send(asked)
+        assert f"Content-Length: {len(body)}".encode() in await browser.head(), "as GET (9110 8.6)"
         await browser.send(get("/news", *fields, cookie=cookie, method="POST"))
         status, got, body = await browser.response()
         assert (status, got[b"content-language"]) == (502, b"fr")
         assert b"<nav" not in body, "what was sent would be lost"
+
+
+async def test_who_cannot_be_looked_up_is_offered_no_switch() -> None:
+    async with Stage() as stage:
+        cookie = stage.sessions.log_in("ada", remembered=False)
+        stage.sessions.away = True
+        browser = await stage.browser()
+        await browser.send(get("/news", NAVIGATION, cookie=cookie))
+        status, _, body = await browser.response()
+        assert status == 503
+        assert b"<nav" not in body, "the switch would be answered in the same way"
 
 
 async def test_without_the_portal_there_is_still_a_page() -> None:

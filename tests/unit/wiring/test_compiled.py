@@ -107,6 +107,19 @@ def test_a_build_that_cannot_be_loaded_is_none(checkout: Path, build: Path) -> N
     assert asked(checkout, ask).split() == ["False", "False"]
 
 
+def test_a_build_that_may_not_be_read_is_none(checkout: Path) -> None:
+    """As where root has made it with a umask that is for root alone."""
+    ask = """
+from pathlib import Path
+from broker.wiring import compiled
+def refused(path):
+    raise PermissionError(13, "Permission denied")
+Path.exists = refused
+print(compiled.use())
+"""
+    assert asked(checkout, ask) == "False"
+
+
 def test_what_an_editor_leaves_behind_is_no_source(tmp_path: Path) -> None:
     package = tmp_path / "broker"
     package.mkdir()
