@@ -80,7 +80,7 @@ def _make(work: Path, *, if_possible: bool) -> int:
         if old != new:
             shutil.rmtree(old, ignore_errors=True)  # a stray file does no harm
     new.rename(folder)
-    _say(f"Compiled in {time.monotonic() - began:.0f} s.")
+    _say(f"Compiled in {time.monotonic() - began:.0f} s; workers take it when they start.")
     return 0
 
 

@@ -89,7 +89,7 @@ def _text(answers: Answers) -> str:
         f"home: {_quoted(answers.home)} # login, logout, my session; carries no application",
         "",
         *_listeners(answers),
-        "workers: 2 # about one for each core",
+        "workers: 2 # best one fewer than the machine has processors",
         "",
         *_applications(answers),
         "",
